@@ -1,0 +1,1 @@
+"""How everything under `gen/` is made out of `proto/`: one small module per kind of output."""
