@@ -1,0 +1,1 @@
+"""Compliance: what people consented to, and the proof of what was done with their data."""
