@@ -1,0 +1,1 @@
+"""Generated from `proto/buf` by `python -m cli.generate`. Do not edit."""

@@ -1,0 +1,1 @@
+"""Generated from `proto/buf/validate` by `python -m cli.generate`. Do not edit."""
