@@ -1,0 +1,1 @@
+"""How the auth domain reaches databases, files and libraries."""

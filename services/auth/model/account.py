@@ -1,0 +1,60 @@
+"""Tenants and users: who there is."""
+
+from __future__ import annotations
+
+import unicodedata
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+
+class Role(StrEnum):
+    """A role that the policy file gives permissions to. Access tokens carry the names."""
+
+    LISTENER = "listener"
+    MANAGER = "manager"
+    OWNER = "owner"
+    AUDITOR = "auditor"
+    OPERATOR = "operator"
+    SERVICE = "service"
+
+
+FOUNDER_ROLES = (Role.OWNER, Role.LISTENER)
+"""Whoever signs up founds a tenant: they own it, and listen in it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tenant:
+    """A customer of the platform: the wall that no request crosses."""
+
+    id: str
+    display_name: str
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """A person with an account. `email` is as they wrote it; look-ups use `address_key`."""
+
+    id: str
+    tenant: str
+    email: str
+    display_name: str
+    roles: tuple[str, ...]
+    password_hash: str
+    created_at: datetime
+
+
+def address_key(email: str) -> str:
+    """The form of an e-mail address under which an account is unique and found.
+
+    Case is folded on both sides of the `@`: RFC 5321 2.4 lets the local part be case-sensitive, no mailbox
+    provider in use makes it so, and two accounts that differ in case alone are one person locked out. The
+    domain takes its IDNA form, so that both spellings of an international domain name meet.
+    """
+    local, _, domain = unicodedata.normalize("NFKC", email.strip()).rpartition("@")
+    try:
+        domain = domain.encode("idna").decode("ascii")
+    except UnicodeError:
+        pass  # Not a name IDNA knows: compared as written.
+    return f"{local.casefold()}@{domain.casefold()}"
