@@ -28,7 +28,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from polyphony.policy.v1 import policy_pb2 as polyphony_dot_policy_dot_v1_dot_policy__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n2polyphony/auth/v1/authorization_feed_service.proto\x12\x11polyphony.auth.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a polyphony/policy/v1/policy.proto\"Y\n\x18SyncAuthorizationRequest\x12\x1f\n\x08\x66ollower\x18\x01 \x01(\tB\r\xbaH\x04r\x02\x18@\xca\xf3\x18\x02\x08\x02\x12\x1c\n\x14\x61\x63knowledged_version\x18\x02 \x01(\x04\"\xfa\x01\n\x19SyncAuthorizationResponse\x12\x0f\n\x07version\x18\x01 \x01(\x04\x12\x18\n\x10previous_version\x18\x02 \x01(\x04\x12\r\n\x05reset\x18\x03 \x01(\x08\x12(\n\x05lease\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x31\n\x06policy\x18\x05 \x01(\x0b\x32!.polyphony.auth.v1.PolicySnapshot\x12\x46\n\x10revoked_sessions\x18\x06 \x03(\x0b\x32!.polyphony.auth.v1.RevokedSessionB\t\xbaH\x06\x92\x01\x03\x10\x90N\"v\n\x0ePolicySnapshot\x12\x1d\n\x05model\x18\x01 \x01(\tB\x0e\xbaH\x05r\x03\x18\x80@\xca\xf3\x18\x02\x08\x02\x12&\n\x05rules\x18\x02 \x03(\tB\x17\xbaH\x0e\x92\x01\x0b\x10\xa0\x8d\x06\"\x05r\x03\x18\x80\x04\xca\xf3\x18\x02\x08\x02\x12\x1d\n\x06\x64igest\x18\x03 \x01(\tB\r\xbaH\x04r\x02\x18@\xca\xf3\x18\x02\x08\x02\"a\n\x0eRevokedSession\x12\x1e\n\x07session\x18\x01 \x01(\tB\r\xbaH\x04r\x02\x18@\xca\xf3\x18\x02\x08\x02\x12/\n\x0b\x66orget_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp2\x86\x02\n\x18\x41uthorizationFeedService\x12\xe9\x01\n\x11SyncAuthorization\x12+.polyphony.auth.v1.SyncAuthorizationRequest\x1a,.polyphony.auth.v1.SyncAuthorizationResponse\"u\x90\x02\x01\xca\xf3\x18n\n\x01\x03\x12\x17\x61uth.authorization.sync \x03*H\x08\x05\x10\x04\x1a\x42\x45very service needs the policy in order to refuse what it forbids.2\x02\x08\x02@\x03(\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n2polyphony/auth/v1/authorization_feed_service.proto\x12\x11polyphony.auth.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a polyphony/policy/v1/policy.proto\"|\n\x18SyncAuthorizationRequest\x12\x1f\n\x08\x66ollower\x18\x01 \x01(\tB\r\xbaH\x04r\x02\x18@\xca\xf3\x18\x02\x08\x02\x12\x1c\n\x14\x61\x63knowledged_version\x18\x02 \x01(\x04\x12\x10\n\x08sequence\x18\x03 \x01(\x04\x12\x0f\n\x07leaving\x18\x04 \x01(\x08\"\x99\x02\n\x19SyncAuthorizationResponse\x12\x0f\n\x07version\x18\x01 \x01(\x04\x12\x18\n\x10previous_version\x18\x02 \x01(\x04\x12\r\n\x05reset\x18\x03 \x01(\x08\x12(\n\x05lease\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x31\n\x06policy\x18\x05 \x01(\x0b\x32!.polyphony.auth.v1.PolicySnapshot\x12\x46\n\x10revoked_sessions\x18\x06 \x03(\x0b\x32!.polyphony.auth.v1.RevokedSessionB\t\xbaH\x06\x92\x01\x03\x10\x90N\x12\x0f\n\x07partial\x18\x07 \x01(\x08\x12\x0c\n\x04\x65\x63ho\x18\x08 \x01(\x04\"v\n\x0ePolicySnapshot\x12\x1d\n\x05model\x18\x01 \x01(\tB\x0e\xbaH\x05r\x03\x18\x80@\xca\xf3\x18\x02\x08\x02\x12&\n\x05rules\x18\x02 \x03(\tB\x17\xbaH\x0e\x92\x01\x0b\x10\xa0\x8d\x06\"\x05r\x03\x18\x80\x04\xca\xf3\x18\x02\x08\x02\x12\x1d\n\x06\x64igest\x18\x03 \x01(\tB\r\xbaH\x04r\x02\x18@\xca\xf3\x18\x02\x08\x02\"a\n\x0eRevokedSession\x12\x1e\n\x07session\x18\x01 \x01(\tB\r\xbaH\x04r\x02\x18@\xca\xf3\x18\x02\x08\x02\x12/\n\x0b\x66orget_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp2\x86\x02\n\x18\x41uthorizationFeedService\x12\xe9\x01\n\x11SyncAuthorization\x12+.polyphony.auth.v1.SyncAuthorizationRequest\x1a,.polyphony.auth.v1.SyncAuthorizationResponse\"u\x90\x02\x01\xca\xf3\x18n\n\x01\x03\x12\x17\x61uth.authorization.sync \x03*H\x08\x05\x10\x04\x1a\x42\x45very service needs the policy in order to refuse what it forbids.2\x02\x08\x02@\x03(\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -50,13 +50,13 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_AUTHORIZATIONFEEDSERVICE'].methods_by_name['SyncAuthorization']._loaded_options = None
   _globals['_AUTHORIZATIONFEEDSERVICE'].methods_by_name['SyncAuthorization']._serialized_options = b'\220\002\001\312\363\030n\n\001\003\022\027auth.authorization.sync \003*H\010\005\020\004\032BEvery service needs the policy in order to refuse what it forbids.2\002\010\002@\003'
   _globals['_SYNCAUTHORIZATIONREQUEST']._serialized_start=201
-  _globals['_SYNCAUTHORIZATIONREQUEST']._serialized_end=290
-  _globals['_SYNCAUTHORIZATIONRESPONSE']._serialized_start=293
-  _globals['_SYNCAUTHORIZATIONRESPONSE']._serialized_end=543
-  _globals['_POLICYSNAPSHOT']._serialized_start=545
-  _globals['_POLICYSNAPSHOT']._serialized_end=663
-  _globals['_REVOKEDSESSION']._serialized_start=665
-  _globals['_REVOKEDSESSION']._serialized_end=762
-  _globals['_AUTHORIZATIONFEEDSERVICE']._serialized_start=765
-  _globals['_AUTHORIZATIONFEEDSERVICE']._serialized_end=1027
+  _globals['_SYNCAUTHORIZATIONREQUEST']._serialized_end=325
+  _globals['_SYNCAUTHORIZATIONRESPONSE']._serialized_start=328
+  _globals['_SYNCAUTHORIZATIONRESPONSE']._serialized_end=609
+  _globals['_POLICYSNAPSHOT']._serialized_start=611
+  _globals['_POLICYSNAPSHOT']._serialized_end=729
+  _globals['_REVOKEDSESSION']._serialized_start=731
+  _globals['_REVOKEDSESSION']._serialized_end=828
+  _globals['_AUTHORIZATIONFEEDSERVICE']._serialized_start=831
+  _globals['_AUTHORIZATIONFEEDSERVICE']._serialized_end=1093
 # @@protoc_insertion_point(module_scope)

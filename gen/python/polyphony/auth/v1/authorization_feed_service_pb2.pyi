@@ -28,19 +28,27 @@ class SyncAuthorizationRequest(_message.Message):
 
     FOLLOWER_FIELD_NUMBER: _builtins.int
     ACKNOWLEDGED_VERSION_FIELD_NUMBER: _builtins.int
+    SEQUENCE_FIELD_NUMBER: _builtins.int
+    LEAVING_FIELD_NUMBER: _builtins.int
     follower: _builtins.str
     """Names the follower, such as `spotify-0`. In the first message."""
     acknowledged_version: _builtins.int
     """The version that the follower has taken into use; 0 in the first message."""
+    sequence: _builtins.int
+    """Counts the requests of this stream, from 1. A heartbeat echoes the last one received."""
+    leaving: _builtins.bool
+    """True in the last request of a follower that answers no more calls: its lease is over."""
     def __init__(
         self,
         *,
         follower: _builtins.str = ...,
         acknowledged_version: _builtins.int = ...,
+        sequence: _builtins.int = ...,
+        leaving: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["acknowledged_version", b"acknowledged_version", "follower", b"follower"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["acknowledged_version", b"acknowledged_version", "follower", b"follower", "leaving", b"leaving", "sequence", b"sequence"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -58,15 +66,21 @@ class SyncAuthorizationResponse(_message.Message):
     LEASE_FIELD_NUMBER: _builtins.int
     POLICY_FIELD_NUMBER: _builtins.int
     REVOKED_SESSIONS_FIELD_NUMBER: _builtins.int
+    PARTIAL_FIELD_NUMBER: _builtins.int
+    ECHO_FIELD_NUMBER: _builtins.int
     version: _builtins.int
     """The version that the follower has after applying this message. A heartbeat repeats the last one."""
     previous_version: _builtins.int
     """The version that this message builds on. A follower with another one starts again."""
     reset: _builtins.bool
     """True when this message begins a snapshot: everything known before is void."""
+    partial: _builtins.bool
+    """True when more messages of the same snapshot follow; the state is complete when it is false."""
+    echo: _builtins.int
+    """In a heartbeat: the sequence of the last request received. 0 in every other message."""
     @_builtins.property
     def lease(self) -> _duration_pb2.Duration:
-        """How long the follower may rely on the state after this message."""
+        """In a heartbeat: how long the follower may rely on the state, from when it sent the request that `echo` names."""
 
     @_builtins.property
     def policy(self) -> Global___PolicySnapshot:
@@ -85,10 +99,12 @@ class SyncAuthorizationResponse(_message.Message):
         lease: _duration_pb2.Duration | None = ...,
         policy: Global___PolicySnapshot | None = ...,
         revoked_sessions: _abc.Iterable[Global___RevokedSession] | None = ...,
+        partial: _builtins.bool = ...,
+        echo: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["lease", b"lease", "policy", b"policy"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["lease", b"lease", "policy", b"policy", "previous_version", b"previous_version", "reset", b"reset", "revoked_sessions", b"revoked_sessions", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["echo", b"echo", "lease", b"lease", "partial", b"partial", "policy", b"policy", "previous_version", b"previous_version", "reset", b"reset", "revoked_sessions", b"revoked_sessions", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

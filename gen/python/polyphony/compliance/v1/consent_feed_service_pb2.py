@@ -28,7 +28,7 @@ from polyphony.compliance.v1 import consent_pb2 as polyphony_dot_compliance_dot_
 from polyphony.policy.v1 import policy_pb2 as polyphony_dot_policy_dot_v1_dot_policy__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n2polyphony/compliance/v1/consent_feed_service.proto\x12\x17polyphony.compliance.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a%polyphony/compliance/v1/consent.proto\x1a polyphony/policy/v1/policy.proto\"T\n\x13SyncConsentsRequest\x12\x1f\n\x08\x66ollower\x18\x01 \x01(\tB\r\xbaH\x04r\x02\x18@\xca\xf3\x18\x02\x08\x02\x12\x1c\n\x14\x61\x63knowledged_version\x18\x02 \x01(\x04\"\xd1\x01\n\x14SyncConsentsResponse\x12\x0f\n\x07version\x18\x01 \x01(\x04\x12\x18\n\x10previous_version\x18\x02 \x01(\x04\x12\r\n\x05reset\x18\x03 \x01(\x08\x12\x0f\n\x07partial\x18\x04 \x01(\x08\x12(\n\x05lease\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x44\n\x08\x63onsents\x18\x06 \x03(\x0b\x32\'.polyphony.compliance.v1.SubjectConsentB\t\xbaH\x06\x92\x01\x03\x10\x90N\"\xd3\x01\n\x0eSubjectConsent\x12\x1d\n\x06tenant\x18\x01 \x01(\tB\r\xbaH\x04r\x02\x18@\xca\xf3\x18\x02\x08\x02\x12\x1e\n\x07subject\x18\x02 \x01(\tB\r\xbaH\x04r\x02\x18@\xca\xf3\x18\x02\x08\x02\x12-\n\x07purpose\x18\x03 \x01(\x0e\x32\x1c.polyphony.policy.v1.Purpose\x12\x34\n\x05state\x18\x04 \x01(\x0e\x32%.polyphony.compliance.v1.ConsentState\x12\x1d\n\x06record\x18\x05 \x01(\tB\r\xbaH\x04r\x02\x18@\xca\xf3\x18\x02\x08\x02\x32\x8c\x02\n\x12\x43onsentFeedService\x12\xf5\x01\n\x0cSyncConsents\x12,.polyphony.compliance.v1.SyncConsentsRequest\x1a-.polyphony.compliance.v1.SyncConsentsResponse\"\x83\x01\x90\x02\x01\xca\xf3\x18|\n\x01\x03\x12\x17\x63ompliance.consent.sync \x03*V\x08\x05\x10\x03\x1aPEvery service needs the consent state in order to refuse what it does not cover.2\x02\x08\x02@\x03(\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n2polyphony/compliance/v1/consent_feed_service.proto\x12\x17polyphony.compliance.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a%polyphony/compliance/v1/consent.proto\x1a polyphony/policy/v1/policy.proto\"w\n\x13SyncConsentsRequest\x12\x1f\n\x08\x66ollower\x18\x01 \x01(\tB\r\xbaH\x04r\x02\x18@\xca\xf3\x18\x02\x08\x02\x12\x1c\n\x14\x61\x63knowledged_version\x18\x02 \x01(\x04\x12\x10\n\x08sequence\x18\x03 \x01(\x04\x12\x0f\n\x07leaving\x18\x04 \x01(\x08\"\xdf\x01\n\x14SyncConsentsResponse\x12\x0f\n\x07version\x18\x01 \x01(\x04\x12\x18\n\x10previous_version\x18\x02 \x01(\x04\x12\r\n\x05reset\x18\x03 \x01(\x08\x12\x0f\n\x07partial\x18\x04 \x01(\x08\x12(\n\x05lease\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x44\n\x08\x63onsents\x18\x06 \x03(\x0b\x32\'.polyphony.compliance.v1.SubjectConsentB\t\xbaH\x06\x92\x01\x03\x10\x90N\x12\x0c\n\x04\x65\x63ho\x18\x07 \x01(\x04\"\xd3\x01\n\x0eSubjectConsent\x12\x1d\n\x06tenant\x18\x01 \x01(\tB\r\xbaH\x04r\x02\x18@\xca\xf3\x18\x02\x08\x02\x12\x1e\n\x07subject\x18\x02 \x01(\tB\r\xbaH\x04r\x02\x18@\xca\xf3\x18\x02\x08\x02\x12-\n\x07purpose\x18\x03 \x01(\x0e\x32\x1c.polyphony.policy.v1.Purpose\x12\x34\n\x05state\x18\x04 \x01(\x0e\x32%.polyphony.compliance.v1.ConsentState\x12\x1d\n\x06record\x18\x05 \x01(\tB\r\xbaH\x04r\x02\x18@\xca\xf3\x18\x02\x08\x02\x32\x8c\x02\n\x12\x43onsentFeedService\x12\xf5\x01\n\x0cSyncConsents\x12,.polyphony.compliance.v1.SyncConsentsRequest\x1a-.polyphony.compliance.v1.SyncConsentsResponse\"\x83\x01\x90\x02\x01\xca\xf3\x18|\n\x01\x03\x12\x17\x63ompliance.consent.sync \x03*V\x08\x05\x10\x03\x1aPEvery service needs the consent state in order to refuse what it does not cover.2\x02\x08\x02@\x03(\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -48,11 +48,11 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CONSENTFEEDSERVICE'].methods_by_name['SyncConsents']._loaded_options = None
   _globals['_CONSENTFEEDSERVICE'].methods_by_name['SyncConsents']._serialized_options = b'\220\002\001\312\363\030|\n\001\003\022\027compliance.consent.sync \003*V\010\005\020\003\032PEvery service needs the consent state in order to refuse what it does not cover.2\002\010\002@\003'
   _globals['_SYNCCONSENTSREQUEST']._serialized_start=213
-  _globals['_SYNCCONSENTSREQUEST']._serialized_end=297
-  _globals['_SYNCCONSENTSRESPONSE']._serialized_start=300
-  _globals['_SYNCCONSENTSRESPONSE']._serialized_end=509
-  _globals['_SUBJECTCONSENT']._serialized_start=512
-  _globals['_SUBJECTCONSENT']._serialized_end=723
-  _globals['_CONSENTFEEDSERVICE']._serialized_start=726
-  _globals['_CONSENTFEEDSERVICE']._serialized_end=994
+  _globals['_SYNCCONSENTSREQUEST']._serialized_end=332
+  _globals['_SYNCCONSENTSRESPONSE']._serialized_start=335
+  _globals['_SYNCCONSENTSRESPONSE']._serialized_end=558
+  _globals['_SUBJECTCONSENT']._serialized_start=561
+  _globals['_SUBJECTCONSENT']._serialized_end=772
+  _globals['_CONSENTFEEDSERVICE']._serialized_start=775
+  _globals['_CONSENTFEEDSERVICE']._serialized_end=1043
 # @@protoc_insertion_point(module_scope)

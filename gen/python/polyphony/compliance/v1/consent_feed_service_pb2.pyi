@@ -29,19 +29,27 @@ class SyncConsentsRequest(_message.Message):
 
     FOLLOWER_FIELD_NUMBER: _builtins.int
     ACKNOWLEDGED_VERSION_FIELD_NUMBER: _builtins.int
+    SEQUENCE_FIELD_NUMBER: _builtins.int
+    LEAVING_FIELD_NUMBER: _builtins.int
     follower: _builtins.str
     """Names the follower, such as `spotify-0`. In the first message."""
     acknowledged_version: _builtins.int
     """The version that the follower has taken into use; 0 in the first message."""
+    sequence: _builtins.int
+    """Counts the requests of this stream, from 1. A heartbeat echoes the last one received."""
+    leaving: _builtins.bool
+    """True in the last request of a follower that answers no more calls: its lease is over."""
     def __init__(
         self,
         *,
         follower: _builtins.str = ...,
         acknowledged_version: _builtins.int = ...,
+        sequence: _builtins.int = ...,
+        leaving: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["acknowledged_version", b"acknowledged_version", "follower", b"follower"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["acknowledged_version", b"acknowledged_version", "follower", b"follower", "leaving", b"leaving", "sequence", b"sequence"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -59,6 +67,7 @@ class SyncConsentsResponse(_message.Message):
     PARTIAL_FIELD_NUMBER: _builtins.int
     LEASE_FIELD_NUMBER: _builtins.int
     CONSENTS_FIELD_NUMBER: _builtins.int
+    ECHO_FIELD_NUMBER: _builtins.int
     version: _builtins.int
     """The version that the follower has after applying this message. A heartbeat repeats the last one."""
     previous_version: _builtins.int
@@ -67,9 +76,11 @@ class SyncConsentsResponse(_message.Message):
     """True when this message begins a snapshot: everything known before is void."""
     partial: _builtins.bool
     """True when more messages of the same snapshot follow; the state is complete when it is false."""
+    echo: _builtins.int
+    """In a heartbeat: the sequence of the last request received. 0 in every other message."""
     @_builtins.property
     def lease(self) -> _duration_pb2.Duration:
-        """How long the follower may rely on the state after this message."""
+        """In a heartbeat: how long the follower may rely on the state, from when it sent the request that `echo` names."""
 
     @_builtins.property
     def consents(self) -> _containers.RepeatedCompositeFieldContainer[Global___SubjectConsent]:
@@ -84,10 +95,11 @@ class SyncConsentsResponse(_message.Message):
         partial: _builtins.bool = ...,
         lease: _duration_pb2.Duration | None = ...,
         consents: _abc.Iterable[Global___SubjectConsent] | None = ...,
+        echo: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["lease", b"lease"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["consents", b"consents", "lease", b"lease", "partial", b"partial", "previous_version", b"previous_version", "reset", b"reset", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["consents", b"consents", "echo", b"echo", "lease", b"lease", "partial", b"partial", "previous_version", b"previous_version", "reset", b"reset", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
