@@ -25,12 +25,11 @@ lint: setup ## Style, types, the dependency rule, the contracts.
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/buf lint
-	$(BIN)/buf format --diff --exit-code
-	$(BIN)/polyphony generate --check
+	$(BIN)/python -m cli.generate --lint
+	$(BIN)/python -m cli.generate --check
 
 gen: setup ## Regenerate gen/ from proto/, offline.
-	$(BIN)/polyphony generate
+	$(BIN)/python -m cli.generate
 
 bench: setup ## Run the benchmarks, each against its baseline in the same run.
 	$(BIN)/python -m bench

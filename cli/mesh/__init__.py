@@ -1,0 +1,1 @@
+"""The mesh on one machine: its state folder, its programs, and the supervisor that keeps them running."""
