@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import itertools
 import json
 import os
 from pathlib import Path
@@ -45,8 +46,8 @@ def naive_path(m: int, leaves: list[bytes]) -> list[bytes]:
         return []
     k = split(len(leaves))
     if m < k:
-        return naive_path(m, leaves[:k]) + [naive_root(leaves[k:])]
-    return naive_path(m - k, leaves[k:]) + [naive_root(leaves[:k])]
+        return [*naive_path(m, leaves[:k]), naive_root(leaves[k:])]
+    return [*naive_path(m - k, leaves[k:]), naive_root(leaves[:k])]
 
 
 def naive_subproof(m: int, leaves: list[bytes], whole: bool) -> list[bytes]:
@@ -54,8 +55,8 @@ def naive_subproof(m: int, leaves: list[bytes], whole: bool) -> list[bytes]:
         return [] if whole else [naive_root(leaves)]
     k = split(len(leaves))
     if m <= k:
-        return naive_subproof(m, leaves[:k], whole) + [naive_root(leaves[k:])]
-    return naive_subproof(m - k, leaves[k:], False) + [naive_root(leaves[:k])]
+        return [*naive_subproof(m, leaves[:k], whole), naive_root(leaves[k:])]
+    return [*naive_subproof(m - k, leaves[k:], False), naive_root(leaves[:k])]
 
 
 def split(n: int) -> int:
@@ -68,7 +69,7 @@ def split(n: int) -> int:
 def tree_of(leaves: list[bytes], cuts: list[int] | None = None) -> TiledTree:
     store = MemoryTiles()
     edges = sorted({0, len(leaves), *(cut for cut in cuts or [] if cut <= len(leaves))})
-    for start, end in zip(edges, edges[1:], strict=False):
+    for start, end in itertools.pairwise(edges):
         TiledTree(store).append(start, [merkle.leaf_hash(leaf) for leaf in leaves[start:end]])
     return TiledTree(store)
 
