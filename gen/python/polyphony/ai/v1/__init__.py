@@ -1,0 +1,1 @@
+"""Generated from `proto/polyphony/ai/v1` by `python -m cli.generate`. Do not edit."""

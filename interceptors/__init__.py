@@ -1,0 +1,1 @@
+"""The road of a call: reusable interceptors that enforce the policy which the contract declares."""
