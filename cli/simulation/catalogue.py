@@ -26,19 +26,19 @@ _BEINGS = _words(
     Ferries, Almanacs"""
 )
 _DEEDS = _words(
-    "Letters, Postcards, Walks, Echoes, Notes, Sketches, Stories, Maps, Signals, Songs, Hours, Windows, Trains"
+    "Letters, Postcards, Walks, Echoes, Notes, Sketches, Stories, Maps, Signals, Songs, Hours, Windows"
 )
 _PLACES = _words(
-    """Harbour Street, the Quiet Station, Winter Garden, the Long Field, Paper Island, the Ninth Floor, Rain Avenue,
-    Copper Hill, the Old Observatory, the Blue Kitchen, Lantern Square, the Far Shore, Willow Lane, the Night Bus"""
+    """Harbour Street, the Quiet Station, Winter Garden, the Long Field, Paper Island, the Ninth Floor,
+    Rain Avenue, Copper Hill, the Old Observatory, the Blue Kitchen, the Far Shore, the Night Bus"""
 )
 _FIRST = _words(
-    """Slow, Paper, Silver, Hollow, Bright, Borrowed, Gentle, Midnight, Golden, Distant, Velvet, Broken, Early,
-    Secret, Wooden, Northern, Electric, Tender, Crooked, Lucky, Restless, Quiet"""
+    """Slow, Paper, Silver, Hollow, Bright, Borrowed, Gentle, Midnight, Golden, Distant, Velvet, Broken,
+    Early, Secret, Wooden, Northern, Electric, Tender, Crooked, Lucky, Restless, Quiet"""
 )
 _SECOND = _words(
-    """Morning, Engine, River, Window, Promise, Kingdom, Weather, Dancer, Mirror, Signal, Summer, Harbour, Letter,
-    Animal, Balloon, Compass, Thunder, Ladder, Orchard, Ocean, Bicycle, Shadow, Radio, Feather"""
+    """Morning, Engine, River, Window, Promise, Kingdom, Weather, Dancer, Mirror, Signal, Summer, Harbour,
+    Letter, Animal, Balloon, Compass, Thunder, Ladder, Orchard, Ocean, Bicycle, Shadow, Radio, Feather"""
 )
 
 SCENES = ("folk", "electronic", "piano", "indie", "soul", "rock", "ambient", "jazz", "pop", "hip hop")

@@ -68,7 +68,7 @@ class Listener:
             self._discover(0.0)
 
     def listen(self, plays: int, first_day: date, days: int) -> Iterator[SimulatedPlay]:
-        """Exactly ``plays`` plays over ``days`` days from ``first_day``; a late evening runs past midnight."""
+        """Exactly ``plays`` plays over ``days`` days from ``first_day``; the last may end after midnight."""
         left = plays
         for day in range(days):
             if self.rng.random() < 0.10:
