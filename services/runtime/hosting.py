@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol, cast
+from typing import Any, Protocol
 
 import grpc
 
@@ -132,7 +132,9 @@ def build_server(service: Service, extras: Sequence[_Registrar] = ()) -> grpc.ai
 
 
 def _server_credentials(settings: ServiceSettings) -> grpc.ServerCredentials:
-    assert settings.tls_key_file and settings.tls_certificate_file and settings.tls_ca_file  # checked by the settings
+    assert (
+        settings.tls_key_file and settings.tls_certificate_file and settings.tls_ca_file
+    )  # checked by the settings
     return grpc.ssl_server_credentials(
         [(read_secret(settings.tls_key_file), settings.tls_certificate_file.read_bytes())],
         root_certificates=settings.tls_ca_file.read_bytes(),
@@ -153,6 +155,6 @@ async def call_check(check: Check) -> bool:
         outcome = check()
         if isinstance(outcome, bool):
             return outcome
-        return await asyncio.wait_for(cast("Awaitable[bool]", outcome), 1.0)
+        return await asyncio.wait_for(outcome, 1.0)
     except Exception:
         return False

@@ -16,7 +16,13 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 def service_config(domain: str) -> SettingsConfigDict:
     """The `model_config` of a domain's settings: environment prefix `POLYPHONY_<DOMAIN>_`, immutable, no unknown keys."""
-    return SettingsConfigDict(env_prefix=f"POLYPHONY_{domain.upper()}_", frozen=True, extra="forbid", populate_by_name=True, title=domain)
+    return SettingsConfigDict(
+        env_prefix=f"POLYPHONY_{domain.upper()}_",
+        frozen=True,
+        extra="forbid",
+        populate_by_name=True,
+        title=domain,
+    )
 
 
 def owner_only(path: Path) -> Path:
@@ -30,7 +36,9 @@ def owner_only(path: Path) -> Path:
         if not stat.S_ISREG(mode):
             raise ValueError(f"{path} is not a regular file")
         if mode & 0o077:
-            raise ValueError(f"{path} holds a secret but has mode {stat.S_IMODE(mode):04o}; run: chmod 600 {path}")
+            raise ValueError(
+                f"{path} holds a secret but has mode {stat.S_IMODE(mode):04o}; run: chmod 600 {path}"
+            )
     return path
 
 
@@ -54,7 +62,9 @@ class ProcessSettings(BaseSettings):
 class ServiceSettings(BaseSettings):
     """Settings common to every domain. Durations are seconds, sizes are bytes."""
 
-    model_config = SettingsConfigDict(env_prefix="POLYPHONY_", frozen=True, extra="forbid", populate_by_name=True)
+    model_config = SettingsConfigDict(
+        env_prefix="POLYPHONY_", frozen=True, extra="forbid", populate_by_name=True
+    )
 
     home: Path = Field(default=Path(".polyphony"), validation_alias="POLYPHONY_HOME")
     """The state folder of the mesh."""
@@ -133,7 +143,9 @@ class ServiceSettings(BaseSettings):
     def _whole_tls(self) -> Self:
         given = [self.tls_certificate_file, self.tls_key_file, self.tls_ca_file]
         if any(given) and not all(given):
-            raise ValueError("mutual TLS needs tls_certificate_file, tls_key_file and tls_ca_file, or none of them")
+            raise ValueError(
+                "mutual TLS needs tls_certificate_file, tls_key_file and tls_ca_file, or none of them"
+            )
         return self
 
 
@@ -145,4 +157,6 @@ def read_secret(path: Path) -> bytes:
     try:
         return owner_only(path).read_bytes().rstrip(b"\r\n")
     except FileNotFoundError:
-        raise FileNotFoundError(f"{path} is missing; `polyphony up` makes the keys of a development mesh") from None
+        raise FileNotFoundError(
+            f"{path} is missing; `polyphony up` makes the keys of a development mesh"
+        ) from None
