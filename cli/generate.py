@@ -14,28 +14,31 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from cli.generation import descriptors, python_code, sources, tree
+from cli.generation import buf, descriptors, python_code, sdk, sources, tools, tree, web
 from cli.generation.sources import Sources
-from cli.generation.tools import GenerationError
 
 ROOT = Path(__file__).resolve().parents[1]
 
 GENERATORS: dict[str, Callable[[Sources, Path], None]] = {
     "descriptors": descriptors.generate,
     "python": python_code.generate,
+    "sdk": sdk.generate,
+    "web": web.generate,
 }
 """Each folder of gen/ and what fills it."""
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the command and returns its exit status."""
+def main(arguments: Sequence[str] | None = None, root: Path = ROOT) -> int:
+    """Runs the command over the checkout at `root` and returns its exit status."""
     parser = argparse.ArgumentParser(prog="python -m cli.generate", description=__doc__.splitlines()[0])
     mode = parser.add_mutually_exclusive_group()
     mode.add_argument("--check", action="store_true", help="change nothing; exit 1 and list stale files")
+    mode.add_argument("--lint", action="store_true", help="lint, format and breaking checks over proto/")
     options = parser.parse_args(arguments)
+    action = _lint if options.lint else _check if options.check else _generate
     try:
-        return _check(ROOT) if options.check else _generate(ROOT)
-    except GenerationError as error:
+        return action(root)
+    except tools.GenerationError as error:
         print(error, file=sys.stderr)
         return 1
 
@@ -54,6 +57,14 @@ def _check(root: Path) -> int:
         print(f"gen/{line}")
     if found:
         print("gen/ is stale: run python -m cli.generate and commit the result", file=sys.stderr)
+    return 1 if found else 0
+
+
+def _lint(root: Path) -> int:
+    with _scratch(root) as scratch:
+        found = buf.judge(root, scratch)
+    for text in found:
+        print(text, file=sys.stderr)
     return 1 if found else 0
 
 

@@ -163,8 +163,8 @@ class _Printer:
     def _literal(self, field: FieldDescriptor, value: object) -> str:
         if isinstance(value, Message):
             return f"{{ {text_format.MessageToString(value, as_one_line=True, descriptor_pool=self._pool)} }}"
-        if field.enum_type is not None:
-            return str(field.enum_type.values_by_number[value].name)
+        if isinstance(value, int) and field.enum_type is not None:
+            return field.enum_type.values_by_number[value].name
         if isinstance(value, bool):
             return str(value).lower()
         if isinstance(value, str):

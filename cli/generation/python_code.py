@@ -6,7 +6,7 @@ The stubs come from mypy-protobuf, not from protoc's own `--pyi_out`, whose outp
 
 from pathlib import Path
 
-from cli.generation.sources import Sources, protoc
+from cli.generation.sources import Sources
 from cli.generation.tools import installed
 
 _INIT = '"""Generated from `{source}` by `python -m cli.generate`. Do not edit."""\n'
@@ -20,16 +20,12 @@ def generate(sources: Sources, out: Path) -> None:
     out.mkdir(parents=True)
     types = installed("protoc-gen-mypy")
     grpc_types = installed("protoc-gen-mypy_grpc")
-    protoc(
-        sources.root,
-        sources.third_party,
+    sources.protoc(
         [f"--python_out={out}", f"--plugin=protoc-gen-mypy={types}", f"--mypy_out=quiet:{out}"],
-        sources.files + sources.imported("buf/"),
+        sources.files + sources.foreign("buf/"),
     )
     if services := sources.with_services():
-        protoc(
-            sources.root,
-            sources.third_party,
+        sources.protoc(
             [
                 f"--grpc_python_out={out}",
                 f"--plugin=protoc-gen-mypy_grpc={grpc_types}",

@@ -1,6 +1,7 @@
 """What everything is generated from: our `.proto` files, those they import, and their compiled descriptors."""
 
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,10 +10,13 @@ from google.protobuf.descriptor_pb2 import FileDescriptorSet
 from cli.generation import third_party
 from cli.generation.tools import GenerationError, run
 
+_ERROR_DETAILS = ("google/rpc/error_details.proto", "google/rpc/status.proto")
+"""No contract imports them, yet every error carries them: Envoy's JSON and the clients need their descriptors."""
+
 
 @dataclass(frozen=True)
 class Sources:
-    """Our contracts, compiled once."""
+    """Our contracts, compiled once; `protoc` runs its plugins over them."""
 
     root: Path
     """The folder of our own `.proto` files."""
@@ -21,16 +25,23 @@ class Sources:
     files: tuple[str, ...]
     """Our files, relative to `root`, sorted."""
     descriptors: FileDescriptorSet
-    """Our files and everything that they import, with source information (comments)."""
+    """Our files, everything that they import and the error details, with source information (comments)."""
+
+    scratch: Path
+    """A folder of this generation's own."""
 
     def with_services(self) -> tuple[str, ...]:
         """Those of `files` that declare a service."""
         declaring = {file.name for file in self.descriptors.file if file.service}
         return tuple(name for name in self.files if name in declaring)
 
-    def imported(self, prefix: str) -> tuple[str, ...]:
-        """The third-party files that we import, directly or not, whose path starts with `prefix`."""
+    def foreign(self, prefix: str) -> tuple[str, ...]:
+        """The compiled files of other projects whose path starts with `prefix`, sorted."""
         return tuple(sorted(file.name for file in self.descriptors.file if file.name.startswith(prefix)))
+
+    def protoc(self, options: Sequence[str], files: Sequence[str], *, path: Sequence[Path] = ()) -> None:
+        """Runs protoc over `files` with the options of a plugin; `path` folders go in front of its PATH."""
+        _protoc(self.root, self.third_party, options, files, cwd=self.scratch, path=path)
 
 
 def load(proto: Path, scratch: Path) -> Sources:
@@ -43,19 +54,20 @@ def load(proto: Path, scratch: Path) -> Sources:
         raise GenerationError(f"there is no .proto file under {proto}")
     imports = third_party.lay_out(scratch / "third_party")
     compiled = scratch / "sources.binpb"
-    protoc(
-        proto,
-        imports,
-        ["--include_imports", "--include_source_info", f"--descriptor_set_out={compiled}"],
-        files,
-    )
-    return Sources(proto, imports, files, FileDescriptorSet.FromString(compiled.read_bytes()))
+    options = ["--include_imports", "--include_source_info", f"--descriptor_set_out={compiled}"]
+    _protoc(proto, imports, options, files + _ERROR_DETAILS, cwd=scratch)
+    return Sources(proto, imports, files, FileDescriptorSet.FromString(compiled.read_bytes()), scratch)
 
 
-def protoc(proto: Path, imports: Path, options: list[str], files: tuple[str, ...]) -> None:
-    """Runs grpcio-tools' protoc over `files`; the google.protobuf files come with it."""
+def _protoc(
+    proto: Path,
+    imports: Path,
+    options: Sequence[str],
+    files: Sequence[str],
+    *,
+    cwd: Path,
+    path: Sequence[Path] = (),
+) -> None:
     folders = (proto, imports, third_party.protoc_includes())
-    run(
-        [sys.executable, "-m", "grpc_tools.protoc", *(f"-I{folder}" for folder in folders), *options, *files],
-        cwd=proto,
-    )
+    command = [sys.executable, "-m", "grpc_tools.protoc", *(f"-I{folder}" for folder in folders)]
+    run([*command, *options, *files], cwd=cwd, path=path)

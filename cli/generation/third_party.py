@@ -5,8 +5,6 @@ grpcio-tools, and buf/validate is printed from the descriptor inside protovalida
 package's, and generating needs no network.
 """
 
-import importlib.resources
-from collections.abc import Iterator
 from pathlib import Path
 
 from google.protobuf import descriptor_pb2, duration_pb2, field_mask_pb2, timestamp_pb2
@@ -14,6 +12,7 @@ from google.protobuf.descriptor_pb2 import FileDescriptorProto
 from protovalidate import ViolationPb
 
 from cli.generation.descriptor_printer import print_file
+from cli.generation.tools import package
 
 _GOOGLE_FOLDERS = ("api", "longrunning", "rpc", "type")
 _VALIDATE_PROTO = "buf/validate/validate.proto"
@@ -22,8 +21,8 @@ _VALIDATE_PROTO = "buf/validate/validate.proto"
 def lay_out(root: Path) -> Path:
     """Fills the empty or new folder `root` with the third-party `.proto` files, and returns it."""
     for folder in _GOOGLE_FOLDERS:
-        for name, text in _proto_texts(f"google.{folder}"):
-            _write(root / "google" / folder / name, text)
+        for path in sorted(package(f"google.{folder}").glob("*.proto")):
+            _write(root / "google" / folder / path.name, path.read_text(encoding="utf-8"))
     _write(root / _VALIDATE_PROTO, print_file(validate_descriptor(), well_known_imports()))
     return root
 
@@ -45,13 +44,7 @@ def well_known_imports() -> list[FileDescriptorProto]:
 
 def protoc_includes() -> Path:
     """The folder of grpcio-tools that holds google/protobuf/*.proto."""
-    return Path(str(importlib.resources.files("grpc_tools") / "_proto"))
-
-
-def _proto_texts(package: str) -> Iterator[tuple[str, str]]:
-    for entry in sorted(importlib.resources.files(package).iterdir(), key=lambda entry: entry.name):
-        if entry.name.endswith(".proto"):
-            yield entry.name, entry.read_text(encoding="utf-8")
+    return package("grpc_tools") / "_proto"
 
 
 def _write(path: Path, text: str) -> None:

@@ -1,5 +1,6 @@
 """Finds and runs the programs that generate; a missing or failing one ends with a sentence, not a traceback."""
 
+import importlib.util
 import os
 import shutil
 import subprocess
@@ -12,16 +13,24 @@ class GenerationError(Exception):
     """Generation cannot go on; the message says why and what to do, in one line or the tool's own words."""
 
 
-def installed(name: str, *, hint: str = "install the development dependencies: make install") -> Path:
-    """The path of a program beside the running Python, or else on the PATH.
+_INSTALL = "install the development dependencies: make setup"
 
-    Raises GenerationError, with `hint`, when there is none.
-    """
+
+def installed(name: str) -> Path:
+    """The path of a program beside the running Python, or else on the PATH; GenerationError where there is none."""
     beside = Path(sys.executable).parent / name
     found = str(beside) if beside.exists() else shutil.which(name)
     if found is None:
-        raise GenerationError(f"{name} is not installed; {hint}")
+        raise GenerationError(f"{name} is not installed; {_INSTALL}")
     return Path(found)
+
+
+def package(name: str) -> Path:
+    """The folder of an installed Python package, which is not imported; GenerationError where there is none."""
+    spec = importlib.util.find_spec(name)
+    if spec is None or not spec.submodule_search_locations:
+        raise GenerationError(f"the Python package {name} is not installed; {_INSTALL}")
+    return Path(spec.submodule_search_locations[0])
 
 
 def run(command: Sequence[str | Path], *, cwd: Path, path: Sequence[Path] = ()) -> str:

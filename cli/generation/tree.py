@@ -11,7 +11,7 @@ _IGNORED = {"__pycache__", "node_modules"}
 def stale(fresh: Path, committed: Path) -> list[str]:
     """One line per file of `committed` that is missing, differs, or that generation no longer makes; sorted."""
     new, old = _files(fresh), _files(committed)
-    found = {path: "missing" for path in new - old} | {path: "left over" for path in old - new}
+    found = dict.fromkeys(new - old, "missing") | dict.fromkeys(old - new, "left over")
     for path in new & old:
         if not filecmp.cmp(fresh / path, committed / path, shallow=False):
             found[path] = "differs"
