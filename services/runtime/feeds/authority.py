@@ -188,7 +188,7 @@ class Feed(Generic[State, Change]):
                     for update in await self._missing(version):
                         yield update
                         version = update.version
-                if self._clock() >= next_beat and version == self._head and self._may_grant():
+                if self._clock() >= next_beat and version == self._head and self._may_grant(stream):
                     # The echo is booked before it is sent: never later than the follower can count on it.
                     self._grant(stream)
                     yield Beat(version, stream.echoed, self._promise)
@@ -196,7 +196,7 @@ class Feed(Generic[State, Change]):
                 with suppress(TimeoutError):
                     async with asyncio.timeout(max(0.0, next_beat - self._clock()) or self._poll):
                         await stream.wake.wait()
-                if stream.echoed == 0 and stream.sequence:
+                if stream.echoed == 0 and stream.sequence > 1:
                     next_beat = self._clock()  # the first grant is not worth waiting for
             await reader
         finally:
@@ -238,8 +238,9 @@ class Feed(Generic[State, Change]):
         self._reported = (reached, now)
         return True
 
-    def _may_grant(self) -> bool:
-        return self._clock() <= self._grants_until
+    def _may_grant(self, stream: _Stream) -> bool:
+        """Only to a follower that has applied what it was sent: its second message answers the snapshot."""
+        return stream.sequence > 1 and self._clock() <= self._grants_until
 
     def _grant(self, stream: _Stream) -> None:
         stream.echoed = stream.sequence

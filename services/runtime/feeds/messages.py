@@ -12,8 +12,10 @@ Change = TypeVar("Change")
 
 @dataclass(frozen=True, slots=True)
 class Ack:
-    """Follower to authority. `follower` names one process run, `version` is what it answers from (0: nothing yet),
-    `sequence` counts this follower's acknowledgements on one stream. `leaving`: it answers no more, forget its lease."""
+    """Follower to authority: one opens a stream, and one answers each update once it is taken into use.
+
+    `follower` names one process run, `version` is what it answers from (0: nothing yet), `sequence` counts the
+    acknowledgements of one stream from 1. `leaving`: it answers no more calls, its lease is over."""
 
     follower: str
     version: int
