@@ -123,16 +123,17 @@ class Database:
         """Run ``work`` in a reading transaction (one snapshot) on a worker thread and return its result."""
         return await self._run(self._reads, _Attempts(self, work, _scope(tenant), None, writes=False))
 
-    async def write(self, work: Work[T], *, tenant: str | None = None) -> T:
+    async def write(self, work: Work[T], *, tenant: str | None = None, aside: bool = False) -> T:
         """Run ``work`` in a writing transaction on a worker thread; it is committed when this returns.
 
         Transactions behave as if one ran after the other (SQLite: one writer; PostgreSQL: SERIALIZABLE, run again
         after a conflict, so ``work`` must be repeatable). Inside a call, the call's participants add their rows to the
-        same commit. When the awaiting task is cancelled, a transaction that has not begun to commit is rolled back,
+        same commit, except ``aside``: for what stands beside the call's own change and stays if the call fails, such
+        as a counted log-in attempt. When the awaiting task is cancelled, a transaction that has not begun to commit is rolled back,
         one that has is completed, and only then is the cancellation delivered. Raises whatever ``work`` raises,
         ``Fault(ETAG_MISMATCH)`` when a revisioned row changed underneath, ``Fault(STORAGE_UNAVAILABLE)``.
         """
-        call = current_call()
+        call = None if aside else current_call()
         if call is not None and call.task is not None and call.task.done():
             call = None  # a background task that the call left behind: it is not that call any more
         attempts = _Attempts(self, work, _scope(tenant), call, writes=True)
