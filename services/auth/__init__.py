@@ -1,1 +1,3 @@
-"""Who there is, who they are, and what they may do: accounts, sessions, tokens, keys and the policy of roles."""
+"""Who there is, who they are, and what they may do: accounts, sessions, tokens, keys and the policy of
+roles.
+"""

@@ -1,7 +1,7 @@
 """Password hashing with argon2id (RFC 9106) through argon2-cffi, on a small thread pool of its own.
 
-argon2-cffi releases the GIL while it works; the bounded pool keeps a flood of log-ins from taking every core and
-the bounded queue from taking the memory and the patience of everybody behind it.
+argon2-cffi releases the GIL while it works; the bounded pool keeps a flood of log-ins from taking every
+core and the bounded queue from taking the memory and the patience of everybody behind it.
 """
 
 from __future__ import annotations
@@ -17,14 +17,13 @@ from argon2.exceptions import InvalidHashError, VerificationError, VerifyMismatc
 from polyphony.errors.v1 import reason_pb2
 
 from interceptors.faults import Fault
-
-from ..model.password_policy import normalise
+from services.auth.model.password_policy import normalise
 
 R = TypeVar("R")
 
 
 class Argon2Hasher:
-    """The PasswordHasher of `ports`. `memory_kib` is per hash; `queue` is how many may wait or run at once."""
+    """The PasswordHasher of `ports`. `memory_kib` is per hash; `queue` bounds how many wait or run at once."""
 
     def __init__(self, *, memory_kib: int, iterations: int, lanes: int, workers: int, queue: int) -> None:
         """Makes the pool and the hash that stands for accounts which do not exist."""
@@ -33,7 +32,8 @@ class Argon2Hasher:
         )
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="argon2")
         self._free = queue
-        # Hashed from a secret nobody knows: verifying against it costs what a real account costs and never succeeds.
+        # Hashed from a secret nobody knows: verifying against it costs what a real account costs and never
+        # succeeds.
         self._nobody = self._hasher.hash(secrets.token_hex(32))
 
     async def hash(self, password: str) -> str:
@@ -67,11 +67,12 @@ class Argon2Hasher:
             raise Fault(reason_pb2.REASON_OVERLOADED, "Too many log-ins at once.", retry_after=1.0)
         self._free -= 1
         running = asyncio.get_running_loop().run_in_executor(self._pool, work, *arguments)
-        # Freed when the thread is done, not when the caller goes away: a cancelled call still occupies its core.
+        # Freed when the thread is done, not when the caller goes away: a cancelled call still occupies its
+        # core.
         running.add_done_callback(self._release)
         return await asyncio.shield(running)
 
     def _release(self, done: asyncio.Future[Any]) -> None:
         self._free += 1
         if not done.cancelled():
-            done.exception()  # Fetched, so that a failure after its caller left is not reported as unretrieved.
+            done.exception()  # Fetched: its caller may have left, and asyncio would report it.

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import jwt
 
-from ..model.access_token import TOKEN_TYPE, AccessTokenClaims
-from ..model.signing_key import SigningKey
+from services.auth.model.access_token import TOKEN_TYPE, AccessTokenClaims
+from services.auth.model.signing_key import SigningKey
 
 
 class JwtSigner:

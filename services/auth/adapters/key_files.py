@@ -1,7 +1,8 @@
 """Keys as files: signing keys that only their owner can read, and the services' public keys.
 
-A signing key is `<folder>/<created, seconds since the epoch>-<id>.pem`, mode 0600, PKCS #8. The name carries the age,
-because rotation is a function of it and a file's own times do not survive a copy or a restore.
+A signing key is `<folder>/<created, seconds since the epoch>-<id>.pem`, mode 0600, PKCS #8. The name
+carries the age, because rotation is a function of it and a file's own times do not survive a copy or a
+restore.
 """
 
 from __future__ import annotations
@@ -22,9 +23,8 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_public_key,
 )
 
+from services.auth.model.signing_key import PublicJwk, SigningKey, public_jwk
 from services.runtime.settings import read_secret
-
-from ..model.signing_key import PublicJwk, SigningKey, public_jwk
 
 _KEY_FILE = re.compile(r"(\d{1,12})-[A-Za-z0-9_-]{43}\.pem")
 
@@ -42,7 +42,9 @@ class SigningKeyFiles:
         return [self._read(path) for path in files]
 
     def ensure_first(self, now: datetime) -> None:
-        """Makes the first key where there is none. Of processes that start together, one makes it and all see it."""
+        """Makes the first key where there is none. Of processes that start together, one makes it and all
+        see it.
+        """
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         with open(self._folder / ".lock", "w", opener=_owner_only) as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
@@ -89,7 +91,9 @@ class ServiceKeyFiles:
         self._folder = folder
 
     def load(self) -> Sequence[PublicJwk]:
-        """The key of every service that has one. Raises ValueError for a file that is no Ed25519 public key."""
+        """The key of every service that has one. Raises ValueError for a file that is no Ed25519 public
+        key.
+        """
         files = sorted(self._folder.glob("*.pub")) if self._folder.is_dir() else []
         keys = []
         for path in files:

@@ -5,14 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from .account import User
-from .session import Session
+from services.auth.model.account import User
+from services.auth.model.session import Session
 
-TOKEN_TYPE = "at+jwt"
+TOKEN_TYPE = "at+jwt"  # noqa: S105 - a media type, not a token
 """RFC 9068 2.1: keeps an access token from being mistaken for any other JWT."""
 
 CLIENT_ID = "polyphony"
-"""RFC 9068 2.2 requires `client_id`: tokens that AuthService itself hands out are for the first-party client."""
+"""RFC 9068 2.2 requires `client_id`: tokens that AuthService itself hands out are for the first-party
+client.
+"""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import unicodedata
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
@@ -34,15 +35,18 @@ class Tenant:
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """A person with an account. `email` is as they wrote it; look-ups use `address_key`."""
+    """A person with an account. `email` is as they wrote it; look-ups use `address_key`. `etag` changes with every
+    revision (AIP-154) and is empty before the account is stored."""
 
     id: str
     tenant: str
     email: str
     display_name: str
     roles: tuple[str, ...]
-    password_hash: str
+    password_hash: str = field(repr=False)
     created_at: datetime
+    updated_at: datetime
+    etag: str = ""
 
 
 def address_key(email: str) -> str:
@@ -53,8 +57,6 @@ def address_key(email: str) -> str:
     domain takes its IDNA form, so that both spellings of an international domain name meet.
     """
     local, _, domain = unicodedata.normalize("NFKC", email.strip()).rpartition("@")
-    try:
+    with contextlib.suppress(UnicodeError):  # Not a name IDNA knows: compared as written.
         domain = domain.encode("idna").decode("ascii")
-    except UnicodeError:
-        pass  # Not a name IDNA knows: compared as written.
     return f"{local.casefold()}@{domain.casefold()}"

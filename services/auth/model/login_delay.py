@@ -1,9 +1,9 @@
 """Slowing down guesses at one account.
 
-Every attempt is counted before the password is looked at, so that a hundred parallel guesses count as a hundred.
-The account is named by the keyed index of the e-mail address that was typed, whether or not there is such an
-account: otherwise the delay itself would tell which addresses exist. Delays are capped, so that a stranger can
-slow an owner down but not lock them out.
+Every attempt is counted before the password is looked at, so that a hundred parallel guesses count as a
+hundred. The account is named by the keyed index of the e-mail address that was typed, whether or not there
+is such an account: otherwise the delay itself would tell which addresses exist. Delays are capped, so that
+a stranger can slow an owner down but not lock them out.
 """
 
 from __future__ import annotations
@@ -24,7 +24,9 @@ class DelayTerms:
 
 @dataclass(frozen=True, slots=True)
 class Attempts:
-    """The attempts at one account since the last success: how many, the last one, and when the next may come."""
+    """The attempts at one account since the last success: how many, the last one, and when the next may
+    come.
+    """
 
     count: int
     last_at: datetime

@@ -1,9 +1,9 @@
-"""Which passwords are refused. After NIST SP 800-63B-4 section 3.1.1: length counts, composition rules do not exist,
-and what everybody else chose, or what the account itself says, is refused.
+"""Which passwords are refused. After NIST SP 800-63B-4 section 3.1.1: length counts, composition rules do
+not exist, and what everybody else chose, or what the account itself says, is refused.
 
-A list of whole passwords finds `password123456` and misses `P@ssword123457`. So the list holds cores, the words and
-runs that people build passwords around; a password is refused when nothing of substance is left after its cores,
-digits and signs are taken away.
+A list of whole passwords finds `password123456` and misses `P@ssword123457`. So the list holds cores, the
+words and runs that people build passwords around; a password is refused when nothing of substance is left
+after its cores, digits and signs are taken away.
 """
 
 from __future__ import annotations
@@ -43,7 +43,9 @@ class PasswordPolicy:
         )
 
     def weakness(self, password: str, own: Iterable[str] = ()) -> str | None:
-        """One sentence on why `password` is refused for an account whose own texts are `own`; None if it is good."""
+        """One sentence on why `password` is refused for an account whose own texts are `own`; None if it is
+        good.
+        """
         text = normalise(password)
         if len(text) < self.min_length:
             return f"The password has fewer than {self.min_length} characters."

@@ -1,9 +1,9 @@
 """Refresh tokens: opaque to clients, authentic by themselves, and the same for the same place in a family.
 
-A token names its tenant, family and generation and carries a MAC over them under a server key. So a forged token
-is refused before any row is read (and cannot end somebody's session by pretending reuse), the tenant comes out of
-the credential, and the successor of a token is a function of it: a repeated refresh answers the same bytes without
-anything having been stored in clear. The database keeps a keyed hash only.
+A token names its tenant, family and generation and carries a MAC over them under a server key. So a forged
+token is refused before any row is read (and cannot end somebody's session by pretending reuse), the tenant
+comes out of the credential, and the successor of a token is a function of it: a repeated refresh answers
+the same bytes without anything having been stored in clear. The database keeps a keyed hash only.
 """
 
 from __future__ import annotations

@@ -1,9 +1,10 @@
 """Sessions: a family of refresh tokens that began with one log-in.
 
-Rotation follows RFC 9700 4.14.2: each refresh token is used once, and the use of an old one ends the family,
-because either the thief or the owner holds it and no one can tell which. A client whose answer got lost, or two
-tabs that refresh at once, look the same as a thief for a moment; so within a grace window an old token is answered
-again with the very successor it was answered with before. Nothing forks: one family, one newest token.
+Rotation follows RFC 9700 4.14.2: each refresh token is used once, and the use of an old one ends the
+family, because either the thief or the owner holds it and no one can tell which. A client whose answer got
+lost, or two tabs that refresh at once, look the same as a thief for a moment; so within a grace window an
+old token is answered again with the very successor it was answered with before. Nothing forks: one family,
+one newest token.
 """
 
 from __future__ import annotations
@@ -13,14 +14,16 @@ from datetime import datetime, timedelta
 from enum import Enum, StrEnum
 
 MAX_RECENT_ROTATIONS = 16
-"""How many rotations a session remembers for the grace window, newest last. More than any honest client makes."""
+"""How many rotations a session remembers for the grace window, newest last. More than any honest client
+makes.
+"""
 
 
 class EndReason(StrEnum):
     """Why a session was ended before its time."""
 
     LOGGED_OUT = "logged_out"
-    TOKEN_REUSED = "token_reused"
+    TOKEN_REUSED = "token_reused"  # noqa: S105 - a reason, not a token
 
 
 @dataclass(frozen=True, slots=True)

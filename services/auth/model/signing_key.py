@@ -1,8 +1,8 @@
 """Signing keys: which one signs, and which ones verifiers must still know.
 
-Rotation overlaps. A new key is published for a while before it signs, so that every verifier has fetched it; an
-old key stays published until the last token it signed has expired. Both follow from the keys' ages alone, so that
-any number of auth processes that see the same keys agree without talking to each other.
+Rotation overlaps. A new key is published for a while before it signs, so that every verifier has fetched
+it; an old key stays published until the last token it signed has expired. Both follow from the keys' ages
+alone, so that any number of auth processes that see the same keys agree without talking to each other.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from services.auth.model.signing_key import SigningKey
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 KEY = SigningKey("kid-1", NOW, Ed25519PrivateKey.generate())
-USER = User("u1", "t1", "ada@example.org", "Ada", ("owner", "listener"), "$argon2id$...", NOW)
+USER = User("u1", "t1", "ada@example.org", "Ada", ("owner", "listener"), "$argon2id$...", NOW, NOW)
 SESSION = Session(
     id="s1", tenant="t1", user="u1", generation=0, token_hash=b"", authenticated_at=NOW - timedelta(hours=1),
     refreshed_at=NOW, expires_at=NOW + timedelta(days=90),

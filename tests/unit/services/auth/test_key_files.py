@@ -30,7 +30,8 @@ def test_only_the_owner_can_read_a_key(tmp_path: Path) -> None:
     store = SigningKeyFiles(tmp_path / "signing")
     store.ensure_first(NOW)
     (path,) = (tmp_path / "signing").glob("*.pem")
-    assert path.stat().st_mode & 0o777 == 0o600 and path.parent.stat().st_mode & 0o777 == 0o700
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert path.parent.stat().st_mode & 0o777 == 0o700
     path.chmod(0o644)
     with pytest.raises(ValueError, match="chmod 600"):
         store.load()
@@ -41,9 +42,8 @@ def test_rotation_adds_and_forgets(tmp_path: Path) -> None:
     store.ensure_first(NOW)
     added = store.add(NOW + timedelta(days=1))
     old, new = store.load()
-    assert (new.kid, new.created_at) == (added.kid, added.created_at) and old.created_at == NOW.replace(
-        microsecond=0
-    )
+    assert (new.kid, new.created_at) == (added.kid, added.created_at)
+    assert old.created_at == NOW.replace(microsecond=0)
     assert new.kid == public_jwk(new.private.public_key()).kid
     store.remove(old)
     assert [key.kid for key in store.load()] == [new.kid]

@@ -1,0 +1,1 @@
+"""What the auth domain does, one verb each."""
