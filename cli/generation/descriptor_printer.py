@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterable, Iterator
 from itertools import groupby
 
-from google.protobuf import descriptor_pool, message_factory, text_format
+from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, text_format
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.descriptor_pb2 import (
     DescriptorProto,
@@ -22,6 +22,7 @@ from google.protobuf.message import Message
 
 _LAST_FIELD_NUMBER = 2**29 - 1
 _LAST_ENUM_NUMBER = 2**31 - 1
+_OPTIONS_FILE = descriptor_pb2.DESCRIPTOR.name
 _INDENT = "  "
 
 
@@ -47,7 +48,10 @@ class _Printer:
         self._file = file
         # A pool of its own, in which the option extensions are known: elsewhere they are unknown fields.
         self._pool = descriptor_pool.DescriptorPool()
-        for dependency in imports:
+        needed = {known.name: known for known in imports}
+        if _OPTIONS_FILE not in needed:
+            self._pool.AddSerializedFile(descriptor_pb2.DESCRIPTOR.serialized_pb)
+        for dependency in needed.values():
             self._pool.Add(dependency)
         self._pool.Add(file)
 
