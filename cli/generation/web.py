@@ -23,9 +23,7 @@ def generate(sources: Sources, out: Path) -> None:
     client = sources.root.parent / "clients" / "web"
     plugin = client / _PLUGIN
     if not plugin.exists():
-        raise GenerationError(
-            f"protoc-gen-es is not installed; run npm ci in {client.relative_to(sources.root.parent)}"
-        )
+        raise GenerationError("protoc-gen-es is not installed; run npm ci in clients/web (make setup does)")
     out.mkdir(parents=True)
     sources.protoc(
         [
