@@ -61,7 +61,7 @@ class Service:
         self.tasks[name] = task
 
     def ready_when(self, name: str, check: Check) -> None:
-        """Be SERVING only while `check` says True; it is asked twice a second and must be cheap. An exception is False."""
+        """Be SERVING only while `check` says True. It is asked twice a second; an exception is False."""
         self.checks[name] = check
 
     def service_names(self) -> list[str]:
@@ -132,12 +132,13 @@ def build_server(service: Service, extras: Sequence[_Registrar] = ()) -> grpc.ai
 
 
 def _server_credentials(settings: ServiceSettings) -> grpc.ServerCredentials:
-    assert (
-        settings.tls_key_file and settings.tls_certificate_file and settings.tls_ca_file
-    )  # checked by the settings
+    key, certificate, authority = settings.tls_key_file, settings.tls_certificate_file, settings.tls_ca_file
+    assert key, "only called with mutual TLS"
+    assert certificate, "the settings accept all three or none"
+    assert authority, "the settings accept all three or none"
     return grpc.ssl_server_credentials(
-        [(read_secret(settings.tls_key_file), settings.tls_certificate_file.read_bytes())],
-        root_certificates=settings.tls_ca_file.read_bytes(),
+        [(read_secret(key), certificate.read_bytes())],
+        root_certificates=authority.read_bytes(),
         require_client_auth=True,
     )
 

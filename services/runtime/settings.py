@@ -15,7 +15,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
 def service_config(domain: str) -> SettingsConfigDict:
-    """The `model_config` of a domain's settings: environment prefix `POLYPHONY_<DOMAIN>_`, immutable, no unknown keys."""
+    """The `model_config` of a domain's settings: prefix `POLYPHONY_<DOMAIN>_`, immutable, no unknown keys."""
     return SettingsConfigDict(
         env_prefix=f"POLYPHONY_{domain.upper()}_",
         frozen=True,
@@ -93,10 +93,10 @@ class ServiceSettings(BaseSettings):
     tls_certificate_file: Path | None = None
     tls_key_file: SecretFile | None = None
     tls_ca_file: Path | None = None
-    """With all three the listener and the channels speak mutual TLS 1.3; with none, plaintext, which belongs on loopback."""
+    """With all three, listener and channels speak mutual TLS; with none, plaintext, which belongs on loopback."""
 
-    token_issuer: str = "https://auth.polyphony.internal"
-    token_audience: str = "polyphony"
+    token_issuer: str = "https://auth.polyphony.internal"  # noqa: S105 - a name, not a secret
+    token_audience: str = "polyphony"  # noqa: S105 - a name, not a secret
     feed_lease_seconds: PositiveFloat = 3.0
     """How long what a feed said counts as current after it was last heard."""
 
@@ -127,7 +127,7 @@ class ServiceSettings(BaseSettings):
     @model_validator(mode="before")
     @classmethod
     def _place_in_home(cls, given: dict[str, Any]) -> dict[str, Any]:
-        """Put every path that was not given into the state folder, before validation, so that defaults are checked too."""
+        """Put paths that were not given into the state folder; before validation, so that defaults are checked too."""
         home = Path(given.get("home") or given.get("POLYPHONY_HOME") or cls.model_fields["home"].default)
         port = int(given.get("port") or cls.model_fields["port"].default)
         domain = str(cls.model_config.get("title") or "service")

@@ -10,7 +10,7 @@ than `v`**, whatever was lost or delayed on the way. What it rests on:
    a margin for the drift between two monotonic clocks. So it never believes a lease over that is not.
 2. On one stream everything arrives in order, and a heartbeat is sent only after every change known before it.
 3. A follower whose connection is lost keeps its lease in the authority's books until it runs out.
-4. A restarted authority waits one lease out before its first answer, because it cannot know who followed its predecessor.
+4. A restarted authority waits one lease out before its first answer: it cannot know who followed its predecessor.
 5. Where several workers share the authority's database, each grants leases only while it can read the database and
    write its own line on the `FeedBoard`; `wait_acknowledged` also waits for every other worker's line to reach the
    version, or for that worker to be silent longer than any lease it may have granted.

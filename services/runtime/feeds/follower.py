@@ -22,11 +22,11 @@ class _Gap(Exception):
 class FeedFollower(Generic[State, Change]):
     """Keeps a copy of an authority's state and knows whether it may be relied on.
 
-    `replace` and `apply` take a snapshot or a change into use, at once and without awaiting; the version is acknowledged
-    when they return. One that raises breaks the connection, so that a change that cannot be applied is never
-    acknowledged. `name` must be unique to this process run. `silence` is how many seconds without any message break a
-    connection; reconnecting backs off from `backoff[0]` to `backoff[1]` seconds. The lease outlives the connection: an
-    authority that restarts quickly is not noticed by callers.
+    `replace` and `apply` take a snapshot or a change into use, at once, without awaiting; the version is
+    acknowledged when they return. One that raises breaks the connection, so that a change that cannot be applied
+    is never acknowledged. `name` must be unique to this process run. `silence` is how many seconds without any
+    message break a connection; reconnecting backs off from `backoff[0]` to `backoff[1]` seconds. The lease outlives
+    the connection: an authority that restarts quickly is not noticed by callers.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class FeedFollower(Generic[State, Change]):
             await self._granted.wait()
 
     async def run(self) -> None:
-        """Follow until cancelled; then stop answering first and tell the authority, so that nobody waits for the lease."""
+        """Follow until cancelled; then stop answering and tell the authority, so that nobody waits for the lease."""
         following = asyncio.create_task(self._stay_connected())
         try:
             await asyncio.shield(following)
