@@ -48,8 +48,8 @@ a serialisation failure runs it again from the start::
 Inside a call, ``write`` also commits what the call's participants add (audit record, idempotency key); see
 :mod:`interceptors.ports`. The tenant is that of the call's credential unless ``tenant=`` says otherwise.
 
-Wiring: ``Database(url, domain="spotify", keyring=Keyring.from_file(path), migrations=Path(__file__).parent /
-"migrations")``, then ``await database.start()`` (migrates under a lock) and ``await database.close()``. A revision of the
+Wiring: ``Database(settings.database_url, domain="spotify", keyring=Keyring.from_file(settings.kek_file),
+migrations=Path(__file__).parent / "migrations")``, then ``await database.start()`` (migrates under a lock) and ``await database.close()``. A revision of the
 schema is written by ``python -m services.runtime.persistence.revise services.spotify.adapters.sql:Entity
 services/spotify/migrations "plays and imports"``.
 """

@@ -22,7 +22,7 @@ from interceptors.call import Call, current_call
 from interceptors.faults import Fault
 from polyphony.errors.v1 import reason_pb2
 from services.runtime.keyring import Keyring
-from services.runtime.persistence.engines import Engines, is_transient, is_unavailable, open_engines
+from services.runtime.persistence.engines import is_transient, is_unavailable, open_engines
 from services.runtime.persistence.entities import SYSTEM
 from services.runtime.persistence.locks import AdvisoryLocks, FileLocks, ProcessLocks
 from services.runtime.persistence.migrate import migrate
@@ -91,8 +91,12 @@ class Database:
 
     @property
     def gate(self) -> AbstractContextManager[object]:
-        """Held during each write of this process on SQLite: its writers take turns here, without polling the file lock."""
+        """Held during each write of this process on SQLite: writers take turns here, not by polling the file."""
         return self._gate
+
+    async def run_blocking(self, work: Callable[[], T]) -> T:
+        """Run something that may block for a moment, such as a process lock, on a reader's thread."""
+        return await asyncio.get_running_loop().run_in_executor(self._reads, work)
 
     async def start(self) -> None:
         """Create the database where it is missing and migrate it to the newest revision, one process at a time.
@@ -129,8 +133,10 @@ class Database:
         Transactions behave as if one ran after the other (SQLite: one writer; PostgreSQL: SERIALIZABLE, run again
         after a conflict, so ``work`` must be repeatable). Inside a call, the call's participants add their rows to the
         same commit, except ``aside``: for what stands beside the call's own change and stays if the call fails, such
-        as a counted log-in attempt. When the awaiting task is cancelled, a transaction that has not begun to commit is rolled back,
-        one that has is completed, and only then is the cancellation delivered. Raises whatever ``work`` raises,
+        as a counted log-in attempt.
+
+        When the awaiting task is cancelled, a transaction that has not begun to commit is rolled back, one that has
+        is completed, and only then is the cancellation delivered. Raises whatever ``work`` raises,
         ``Fault(ETAG_MISMATCH)`` when a revisioned row changed underneath, ``Fault(STORAGE_UNAVAILABLE)``.
         """
         call = None if aside else current_call()
@@ -218,7 +224,7 @@ class _Attempts(Generic[T]):
             except Exception as error:
                 if not is_transient(error) or attempt == ATTEMPTS or self.abandoned:
                     raise _as_fault(error) from error
-            time.sleep(pause * random.uniform(0.5, 1.0))
+            time.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - spreads retries, keeps no secret
             pause *= 2
         raise AssertionError("unreachable")
 

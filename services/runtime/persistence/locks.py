@@ -51,7 +51,7 @@ class FileLocks:
                     os.close(descriptor)
                     return False
                 # The holder before may have removed the file between open and flock: then this lock is of no file.
-                if path.exists() and os.fstat(descriptor).st_ino == path.stat().st_ino:
+                if _same_file(descriptor, path):
                     self._held[name] = descriptor
                     return True
                 os.close(descriptor)
@@ -66,6 +66,13 @@ class FileLocks:
     def close(self) -> None:
         for name in list(self._held):
             self.release(name)
+
+
+def _same_file(descriptor: int, path: Path) -> bool:
+    try:
+        return os.fstat(descriptor).st_ino == path.stat().st_ino
+    except FileNotFoundError:
+        return False
 
 
 class AdvisoryLocks:
@@ -84,6 +91,7 @@ class AdvisoryLocks:
                 return True
             if self._connection is None:
                 self._connection = self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+                self._connection.detach()  # in the pool its session, and with it the locks, would outlive close()
             got = self._connection.execute(
                 text("SELECT pg_try_advisory_lock(:key)"), {"key": self._key(name)}
             ).scalar()
@@ -101,8 +109,6 @@ class AdvisoryLocks:
         with self._guard:
             self._held.clear()
             if self._connection is not None:
-                # A pooled connection would keep its session, and with it the locks.
-                self._connection.invalidate()
                 self._connection.close()
                 self._connection = None
 

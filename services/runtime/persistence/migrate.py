@@ -13,6 +13,9 @@ from sqlalchemy import Connection, Engine, inspect, text
 
 from services.runtime.persistence.entities import SYSTEM
 
+UNSECURED = frozenset({"audit_outbox", "idempotency_keys"})
+"""Tables without row-level security: the tenant in them is the caller's, which is not the transaction's when a call
+without a credential (a sign-up) makes a tenant. No entity is mapped to them."""
 RUNTIME_REVISIONS = Path(__file__).parent / "migrations"
 RUNTIME_VERSION_TABLE = "alembic_version_runtime"
 DOMAIN_VERSION_TABLE = "alembic_version"
@@ -92,7 +95,7 @@ def _secure_rows(connection: Connection, schema: str) -> None:
     inspector = inspect(connection)
     rule = f"tenant = current_setting('app.tenant', true) OR current_setting('app.tenant', true) = '{SYSTEM}'"
     for table in inspector.get_table_names(schema=schema):
-        if table in secured or "tenant" not in {
+        if table in secured | UNSECURED or "tenant" not in {
             column["name"] for column in inspector.get_columns(table, schema=schema)
         }:
             continue

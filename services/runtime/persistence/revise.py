@@ -1,6 +1,7 @@
 """Write the next revision of a schema: what the models have and the revisions so far do not.
 
-    python -m services.runtime.persistence.revise services.spotify.adapters.sql:Entity services/spotify/migrations "plays"
+    python -m services.runtime.persistence.revise services.spotify.adapters.sql:Entity \\
+        services/spotify/migrations "plays"
 
 The revisions are applied to an empty SQLite database, which is compared with the metadata; the file is meant to be
 read, and corrected where data must move, before it is committed.

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
-from sqlalchemy import Insert, Table, TextClause, Update, event
+from sqlalchemy import ClauseElement, Insert, Table, TextClause, Update, event
 from sqlalchemy.orm import InstanceState, ORMExecuteState, Session, UOWTransaction, with_loader_criteria
 from sqlalchemy.sql import visitors
 
@@ -69,7 +69,7 @@ def _add_criteria(state: ORMExecuteState) -> None:
 def _refuse_unscoped(state: ORMExecuteState) -> None:
     if isinstance(state.statement, TextClause):
         raise ScopeError("text() has no tenant criterion: use the mapped class, or tenant=SYSTEM")
-    for element in visitors.iterate(state.statement):
+    for element in visitors.iterate(cast(ClauseElement, state.statement)):
         if isinstance(element, Table) and "tenant" in element.columns:
             raise ScopeError(
                 f"a Core statement on {element.name} has no tenant criterion: use the mapped class"
@@ -84,9 +84,8 @@ def _fill_tenant(state: ORMExecuteState, tenant: str) -> None:
         return
     if statement.select is not None or statement._multi_values:
         raise ScopeError("insert rows as parameters: values of a statement cannot be given their tenant")
-    rows = state.parameters
-    if isinstance(rows, dict):
-        rows = [rows]
+    given_rows: Any = state.parameters
+    rows: list[dict[str, Any]] = [given_rows] if isinstance(given_rows, dict) else given_rows
     for row in rows or ():
         if row.setdefault("tenant", tenant) != tenant:
             raise _mismatch()

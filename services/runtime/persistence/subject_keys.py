@@ -1,4 +1,4 @@
-"""Data keys of people as one transaction uses them: seal, open, blind index, shred. ``tx.keys`` is a :class:`SubjectKeys`."""
+"""Data keys of people as one transaction uses them (``tx.keys``): seal, open, blind index, shred."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from cryptography.exceptions import InvalidTag
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, delete, insert, select, update
 from sqlalchemy.orm import InstrumentedAttribute
 
 from interceptors.faults import Fault
@@ -18,7 +18,7 @@ from polyphony.errors.v1 import reason_pb2
 from services.runtime.keyring import KEY_BYTES, DataKey, Keyring, SealBrokenError, bind_parts
 from services.runtime.persistence.columns import Sealed
 from services.runtime.persistence.entities import SYSTEM
-from services.runtime.persistence.tables import subject_keys
+from services.runtime.persistence.tables import idempotency_keys, subject_keys
 
 TENANT_SUBJECT = "*"
 """The reserved subject whose key makes blind indexes that must be found without knowing the person."""
@@ -101,10 +101,16 @@ class SubjectKeys:
         """Destroy a person's data key; returns whether there was one to destroy.
 
         From the commit on, ``open`` and ``seal`` raise ``Fault(SUBJECT_KEY_DESTROYED)`` in every process. A marker
-        stays, so that late data of an erased person cannot start a new key.
+        stays, so that late data of an erased person cannot start a new key. Stored answers to the person go, too.
         """
         tenant = self._tenant_of(tenant)
         self._loaded.pop((tenant, subject), None)
+        # Stored answers are not sealed under the person's key, so they go with it.
+        self._connection.execute(
+            delete(idempotency_keys).where(
+                idempotency_keys.c.tenant == tenant, idempotency_keys.c.actor == subject
+            )
+        )
         row = self._row(tenant, subject)
         if row is None:
             self._connection.execute(

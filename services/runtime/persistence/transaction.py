@@ -59,7 +59,7 @@ class Transaction:
         return self.session.get(entity, key, execution_options={"include_deleted": include_deleted})
 
     def require(self, entity: type[E], key: Any, *, name: str = "", include_deleted: bool = False) -> E:
-        """Load a row by primary key; raises ``Fault(RESOURCE_NOT_FOUND)``, with the resource ``name`` in its metadata."""
+        """Load a row by primary key; raises ``Fault(RESOURCE_NOT_FOUND)``, naming the resource ``name``."""
         row = self.find(entity, key, include_deleted=include_deleted)
         if row is None:
             raise Fault(
@@ -137,7 +137,7 @@ class Transaction:
         if self._tokens is None:
             raise RuntimeError("this database was opened without a keyring, which seals page tokens")
         call = current_call()
-        scope = {
+        scope: dict[str, Any] = {
             "tenant": self.tenant,
             "method": method or (call.method.path if call else ""),
             "bound": bound,
