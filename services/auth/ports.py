@@ -25,7 +25,9 @@ ANYWHERE = "*"
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """What is compared at log-in. Nothing in it needs to be unsealed, so that a known account takes no longer."""
+    """What is compared at log-in. Nothing in it needs to be unsealed, so that a known account takes no
+    longer.
+    """
 
     tenant: str
     user: str
@@ -36,8 +38,9 @@ class Accounts(Protocol):
     """Tenants and users, inside one transaction."""
 
     def found(self, tenant: Tenant, founder: User, address: bytes) -> User:
-        """Stores a new tenant and its first user, who is found again by `address`. Raises Fault RESOURCE_EXISTS when
-        the address has an account in any tenant."""
+        """Stores a new tenant and its first user, who is found again by `address`. Raises Fault
+        RESOURCE_EXISTS when the address has an account in any tenant.
+        """
 
     def credentials(self, address: bytes) -> Credentials | None:
         """The credentials of the account with this address; in a transaction ANYWHERE."""
@@ -117,8 +120,9 @@ class Storage(Protocol):
         """Runs `work` in the tenant on one snapshot."""
 
     async def write(self, work: Callable[[Stores], R], *, tenant: str) -> R:
-        """Runs `work` as THE change of the running call in the tenant; its result is the call's answer. The audit
-        record and the idempotency key commit with it."""
+        """Runs `work` as THE change of the running call in the tenant; its result is the call's answer. The
+        audit record and the idempotency key commit with it.
+        """
 
     async def note(self, work: Callable[[Stores], R], *, tenant: str) -> R:
         """Runs `work` as a change beside the call's own: it stands even if the call fails afterwards."""
@@ -131,8 +135,9 @@ class PasswordHasher(Protocol):
         """The encoded hash of a new password. Raises Fault OVERLOADED when too many wait."""
 
     async def verify(self, password: str, encoded: str | None) -> bool:
-        """Whether the password is the one that was hashed; for an account that does not exist `encoded` is None, and
-        the same work is done before the answer no. Raises Fault OVERLOADED when too many wait."""
+        """Whether the password is the one that was hashed; for an account that does not exist `encoded` is
+        None, and the same work is done before the answer no. Raises Fault OVERLOADED when too many wait.
+        """
 
     def is_outdated(self, encoded: str) -> bool:
         """Whether the hash was made with other parameters than today's."""

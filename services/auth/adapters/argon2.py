@@ -14,9 +14,9 @@ from typing import Any, TypeVar
 
 import argon2
 from argon2.exceptions import InvalidHashError, VerificationError, VerifyMismatchError
-from polyphony.errors.v1 import reason_pb2
 
 from interceptors.faults import Fault
+from polyphony.errors.v1 import reason_pb2
 from services.auth.model.password_policy import normalise
 
 R = TypeVar("R")

@@ -26,6 +26,7 @@ from cryptography.hazmat.primitives.serialization import (
 from services.auth.model.signing_key import PublicJwk, SigningKey, public_jwk
 from services.runtime.settings import read_secret
 
+_PUBLIC = ".service.pub.pem"
 _KEY_FILE = re.compile(r"(\d{1,12})-[A-Za-z0-9_-]{43}\.pem")
 
 
@@ -84,7 +85,7 @@ class SigningKeyFiles:
 
 
 class ServiceKeyFiles:
-    """The ServiceKeyDirectory of `ports`: `<folder>/<service>.pub`, PEM."""
+    """The ServiceKeyDirectory of `ports`: `<folder>/<service>.service.pub.pem`."""
 
     def __init__(self, folder: Path) -> None:
         """Reads nothing yet."""
@@ -94,13 +95,13 @@ class ServiceKeyFiles:
         """The key of every service that has one. Raises ValueError for a file that is no Ed25519 public
         key.
         """
-        files = sorted(self._folder.glob("*.pub")) if self._folder.is_dir() else []
+        files = sorted(self._folder.glob(f"*{_PUBLIC}")) if self._folder.is_dir() else []
         keys = []
         for path in files:
             key = load_pem_public_key(path.read_bytes())
             if not isinstance(key, Ed25519PublicKey):
                 raise ValueError(f"{path} is not an Ed25519 key")
-            keys.append(public_jwk(key, prefix=f"service:{path.stem}:"))
+            keys.append(public_jwk(key, prefix=f"service:{path.name.removesuffix(_PUBLIC)}:"))
         return keys
 
 

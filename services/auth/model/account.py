@@ -35,8 +35,9 @@ class Tenant:
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """A person with an account. `email` is as they wrote it; look-ups use `address_key`. `etag` changes with every
-    revision (AIP-154) and is empty before the account is stored."""
+    """A person with an account. `email` is lower-cased for showing; look-ups use `address_key`. `etag`
+    changes with every revision (AIP-154) and is empty before the account is stored.
+    """
 
     id: str
     tenant: str

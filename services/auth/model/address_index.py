@@ -1,6 +1,7 @@
 """How an e-mail address is found without being stored: a keyed digest, one key for the whole mesh.
 
-The address itself is sealed under its person's key. The digest cannot be: who logs in has not said yet who they are.
+The address itself is sealed under its person's key. The digest cannot be: who logs in has not said yet who
+they are.
 """
 
 from __future__ import annotations

@@ -16,7 +16,9 @@ from services.runtime.ids import new_id
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Tokens:
-    """An access token, how long it is valid, and the refresh token. Has no repr, so that no log can show it."""
+    """An access token, how long it is valid, and the refresh token. Has no repr, so that no log can show
+    it.
+    """
 
     access_token: str
     expires_in: timedelta

@@ -10,7 +10,9 @@ from services.auth.ports import ServiceKeyDirectory, SigningKeyStore
 
 
 class KeySet:
-    """The signing keys of the mesh and the public keys of its services, as last read. `tend` keeps it current."""
+    """The signing keys of the mesh and the public keys of its services, as last read. `tend` keeps it
+    current.
+    """
 
     def __init__(
         self,
@@ -34,7 +36,8 @@ class KeySet:
         self.tend(now)
 
     def tend(self, now: datetime) -> None:
-        """Adds a key when the newest is due for replacement, removes those no token needs any more, reads all again.
+        """Adds a key when the newest is due for replacement, removes those no token needs any more, reads
+        all again.
 
         Blocks on files. Two processes that tend at the same moment may both add a key: each is a good one.
         """

@@ -20,8 +20,9 @@ R = TypeVar("R")
 
 
 class LogIn:
-    """Every step up to the verdict is the same for an address with and without an account: count the attempt, look
-    the address up, spend a password hash."""
+    """Every step up to the verdict is the same for an address with and without an account: count the
+    attempt, look the address up, spend a password hash.
+    """
 
     def __init__(
         self,
@@ -46,8 +47,8 @@ class LogIn:
     async def __call__(self, *, email: str, password: str, answer: Callable[[Tokens, User], R]) -> R:
         """Begins a session and returns `answer(tokens, user)`, computed inside the transaction.
 
-        Raises Fault LOGIN_FAILED for an unknown address and a wrong password alike, LOGIN_DELAYED with the time to
-        wait after too many attempts at one address.
+        Raises Fault LOGIN_FAILED for an unknown address and a wrong password alike, LOGIN_DELAYED with the
+        time to wait after too many attempts at one address.
         """
         address = self._addresses.of(email)
         await self._storage.note(lambda stores: self._count(stores, address), tenant=NOBODY)

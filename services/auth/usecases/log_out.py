@@ -22,17 +22,19 @@ class LogOut:
         self._token_lifetime = token_lifetime
 
     async def __call__(self, *, tenant: str, session: str, answer: Callable[[], R]) -> R:
-        """Returns `answer()` once no service accepts the session's tokens any more. Ending it twice is no error.
+        """Returns `answer()` once no service accepts the session's tokens any more. Ending it twice is no
+        error.
 
-        Raises Fault DEPENDENCY_UNAVAILABLE when a service could not be told in time: the session is over, but one
-        service may still let its access token in for as long as its lease lasts.
+        Raises Fault DEPENDENCY_UNAVAILABLE when a service could not be told in time: the session is over,
+        but one service may still let its access token in for as long as its lease lasts.
         """
         version = 0
 
         def end(stores: Stores) -> R:
             nonlocal version
             stores.sessions.end(session, EndReason.LOGGED_OUT, stores.now)
-            # Also when it had been ended before: whoever repeats the call wants to know that it is over everywhere.
+            # Also when it had been ended before: whoever repeats the call wants to know that it is over
+            # everywhere.
             version = stores.revocations.add(session, stores.now + self._token_lifetime)
             return answer()
 

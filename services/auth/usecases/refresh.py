@@ -21,8 +21,9 @@ class _Reused(Exception):
 
 
 class Refresh:
-    """Rotation in one conditional write: of any number of simultaneous refreshes one makes the successor and the rest
-    are answered with the same one."""
+    """Rotation in one conditional write: of any number of simultaneous refreshes one makes the successor
+    and the rest are answered with the same one.
+    """
 
     def __init__(
         self,
@@ -45,8 +46,8 @@ class Refresh:
     async def __call__(self, refresh_token: str, answer: Callable[[Tokens], R]) -> R:
         """Rotates and returns `answer(tokens)`, computed inside the transaction.
 
-        Raises Fault REFRESH_TOKEN_INVALID, the same for a token that was never written, has expired, or was used
-        before; in the last case the session is over in every service when this raises.
+        Raises Fault REFRESH_TOKEN_INVALID, the same for a token that was never written, has expired, or was
+        used before; in the last case the session is over in every service when this raises.
         """
         token = self._refresh_tokens.read(refresh_token)
         if token is None:
@@ -79,9 +80,7 @@ class Refresh:
                 if session.token_hash != self._refresh_tokens.hash(token):
                     # The server key or the row is not the one that this family began with.
                     raise _invalid()
-                after = advance(
-                    session, self._refresh_tokens.hash(successor), stores.now, self._sessions
-                )
+                after = advance(session, self._refresh_tokens.hash(successor), stores.now, self._sessions)
                 if not stores.sessions.advance(session, after):
                     continue  # Somebody else rotated between the look and the write: judge again.
                 session = after

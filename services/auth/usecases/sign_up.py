@@ -39,9 +39,10 @@ class SignUp:
     ) -> R:
         """Opens the account and returns `answer(user)`, computed inside the transaction.
 
-        Raises Fault PASSWORD_TOO_WEAK, or RESOURCE_EXISTS when the address has an account anywhere in the mesh.
+        Raises Fault PASSWORD_TOO_WEAK, or RESOURCE_EXISTS when the address has an account anywhere in the
+        mesh.
         """
-        email = email.strip()
+        email = email.strip().lower()
         display_name = display_name.strip() or email.partition("@")[0]
         tenant_display_name = tenant_display_name.strip() or display_name
         weakness = self._policy.weakness(password, own=(email, display_name, tenant_display_name))
