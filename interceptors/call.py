@@ -44,9 +44,13 @@ ANONYMOUS = Identity(credential=1, tenant=ANONYMOUS_TENANT, user="")
 class Call:
     """One call on the road. Steps fill it in order; handlers read it through `current_call()`.
 
-    `id` is the audit id. `received` is in nanoseconds since the epoch, `deadline` in seconds of
-    the event loop's clock. `request` is the request message once it is decoded (for methods with
-    one request). `participants` add their rows to the transaction of the call's write.
+    `id` is the audit id, `parent` that of the call which made this one. `received` is in nanoseconds
+    since the epoch, `deadline` in seconds of the event loop's clock. `body` is the one request of a
+    unary method, `request` the same decoded. `step` names the step that the call has reached.
+    `participants` add their rows to the transaction of the call's write; `committed` is true once
+    that transaction was committed with them. `arrived` are checks on each request of a stream, and
+    `rechecks` on its standing: per message, and when policy or consent changes. `opening` runs
+    before a stream's handler does.
     """
 
     method: MethodContract
@@ -55,28 +59,63 @@ class Call:
     id: str
     received: int
     deadline: float | None = None
+    parent: str = ""
+    trace_id: str = ""
     trace_parent: str = ""
     identity: Identity = ANONYMOUS
+    token: str = ""
     decision: Decision | None = None
     purpose: int = 0
     consent: ConsentVerdict | None = None
     subject: str = ""
     resource: str = ""
+    body: bytes | None = None
     request: Message | None = None
-    request_bytes: int = 0
-    response_bytes: int = 0
     requests: int = 0
     responses: int = 0
-    participants: list[CommitParticipant] = field(default_factory=list)
+    replayed: bool = False
     committed: bool = False
+    step: str = ""
     trailers: dict[str, str | bytes] = field(default_factory=dict)
-    body: bytes | None = None
+    participants: list[CommitParticipant] = field(default_factory=list)
     incoming: Callable[[], Awaitable[bytes | None]] | None = None
-    on_request: list[Callable[[Message], None]] = field(default_factory=list)
     outgoing: Callable[[bytes], Awaitable[None]] | None = None
-    servicer_context: Any = None
+    arrived: list[Callable[[Message], None]] = field(default_factory=list)
+    rechecks: list[Callable[[], None]] = field(default_factory=list)
+    opening: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
+    first: Message | None = None
+    decode: Callable[[bytes], Message] | None = None
     task: asyncio.Task[Any] | None = None
     ended_by: Fault | None = None
+
+    async def read(self) -> Message | None:
+        """The next request message, decoded and checked; None when the caller has sent all."""
+        if self.first is not None:
+            message, self.first = self.first, None
+            return message
+        assert self.incoming is not None
+        assert self.decode is not None
+        body = await self.incoming()
+        if body is None:
+            return None
+        self.recheck()
+        message = self.decode(body)
+        self.requests += 1
+        for hook in self.arrived:
+            hook(message)
+        return message
+
+    async def write(self, message: Message) -> None:
+        """Send one response message of a stream."""
+        assert self.outgoing is not None
+        self.recheck()
+        await self.outgoing(message.SerializeToString())
+        self.responses += 1
+
+    def recheck(self) -> None:
+        """Raise Fault where what permitted the call at its opening permits it no longer."""
+        for check in self.rechecks:
+            check()
 
     def end(self, fault: Fault) -> None:
         """End an open call with a fault from outside its own task, such as a withdrawn consent."""

@@ -112,7 +112,8 @@ class Fault(Exception):
             packed = any_pb2.Any()
             packed.Pack(part)
             status.details.append(packed)
-        return status.SerializeToString()
+        serialized: bytes = status.SerializeToString()
+        return serialized
 
 
 def fault_of(error: BaseException) -> Fault:
@@ -136,3 +137,28 @@ def reason_name(reason: reason_pb2.Reason.ValueType) -> str:
 def _policy(reason: reason_pb2.Reason.ValueType) -> reason_pb2.ReasonPolicy:
     value = reason_pb2.Reason.DESCRIPTOR.values_by_number[reason]
     return value.GetOptions().Extensions[reason_pb2.reason]
+
+
+class Aborted(Fault):
+    """A servicer's own `context.abort(code, details)`: the code is the servicer's, the reason is unspecified."""
+
+    def __init__(self, code: grpc.StatusCode, details: str) -> None:
+        super().__init__(reason_pb2.REASON_UNSPECIFIED, details or code.name)
+        self._code = code
+
+    @property
+    def name(self) -> str:
+        """The name of the code."""
+        return self._code.name
+
+    @property
+    def code(self) -> grpc.StatusCode:
+        """The code that the servicer chose."""
+        return self._code
+
+    def details(self) -> bytes:
+        """A google.rpc.Status without details."""
+        serialized: bytes = status_pb2.Status(
+            code=self._code.value[0], message=self.message
+        ).SerializeToString()
+        return serialized

@@ -116,9 +116,6 @@ class Replayed(Exception):
 class IdempotencyStore(Protocol):
     """Remembers answers by request id. Raises Fault REQUEST_ID_REUSED."""
 
-    async def find(self, key: ReplayKey) -> bytes | None:
-        """The stored response of an earlier call, or None."""
-
     def reserve(self, transaction: Any, key: ReplayKey) -> None:
         """Claim the key in the transaction; raises Replayed where it was completed before."""
 

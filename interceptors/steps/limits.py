@@ -1,0 +1,49 @@
+"""Refuses what is too much: by caller, and by what the process can carry."""
+
+from __future__ import annotations
+
+from interceptors.call import Call
+from interceptors.contract import MethodContract
+from interceptors.faults import Fault
+from interceptors.step import Endpoint, Road
+from polyphony.errors.v1 import reason_pb2
+
+AUTHORIZATION_METADATA = "authorization"
+
+
+def limits(road: Road, method: MethodContract, onward: Endpoint) -> Endpoint:
+    """Take the call's cost from its caller's budget and a place among the calls in flight; refuse oversize requests."""
+    limiter = road.limiter
+    cost, priority, most = method.cost, method.priority, method.max_request_bytes
+
+    def check_size(body: bytes) -> None:
+        if len(body) > most:
+            raise Fault(
+                reason_pb2.REASON_REQUEST_TOO_LARGE,
+                f"The request has {len(body)} bytes; {method.name} accepts {most}.",
+                metadata={"limit_bytes": str(most), "size_bytes": str(len(body))},
+            )
+
+    async def sized(call: Call) -> bytes | None:
+        if call.body is not None:
+            check_size(call.body)
+        elif (receive := call.incoming) is not None:
+
+            async def checked() -> bytes | None:
+                if (body := await receive()) is not None:
+                    check_size(body)
+                return body
+
+            call.incoming = checked
+        return await onward(call)
+
+    async def admitted(call: Call) -> bytes | None:
+        assert limiter is not None
+        call.step = "limits"
+        limiter.admit(call.metadata.get(AUTHORIZATION_METADATA, ""), call.peer, cost, priority)
+        try:
+            return await sized(call)
+        finally:
+            limiter.release()
+
+    return sized if limiter is None else admitted
