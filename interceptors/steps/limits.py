@@ -25,6 +25,7 @@ def limits(road: Road, method: MethodContract, onward: Endpoint) -> Endpoint:
             )
 
     async def sized(call: Call) -> bytes | None:
+        call.step = "limits"
         if call.body is not None:
             check_size(call.body)
         elif (receive := call.incoming) is not None:

@@ -69,7 +69,7 @@ def resource_binding(_road: Road, method: MethodContract, onward: Endpoint) -> E
             call.subject = call.identity.user
 
     def bind_arrived(call: Call, request: Message) -> None:
-        if binding.present(request):
+        if binding.present(request) and binding.read(request):
             bind(call, request)
 
     async def bound(call: Call) -> bytes | None:
