@@ -134,7 +134,7 @@ class NoticeOutdated(ConsentError):
 
     def __init__(self, purpose: str, shown: int, current: int) -> None:
         super().__init__(f"notice {shown} of {purpose} was shown, the current one is {current}")
-        self.shown, self.current = shown, current
+        self.purpose, self.shown, self.current = purpose, shown, current
 
 
 class LanguageNotOffered(ConsentError):

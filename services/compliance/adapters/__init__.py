@@ -1,0 +1,1 @@
+"""How compliance stores and signs: the database, the checkpoint file, the encodings."""
