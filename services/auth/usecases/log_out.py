@@ -32,12 +32,14 @@ class LogOut:
 
         def end(stores: Stores) -> R:
             nonlocal version
-            stores.sessions.end(session, EndReason.LOGGED_OUT, stores.now)
-            # Also when it had been ended before: whoever repeats the call wants to know that it is over
-            # everywhere.
-            version = stores.revocations.add(session, stores.now + self._token_lifetime)
+            version = 0
+            if stores.sessions.get(session) is not None:
+                stores.sessions.end(session, EndReason.LOGGED_OUT, stores.now)
+                # Also when it had been ended before: who repeats the call wants to know that it is over everywhere.
+                version = stores.revocations.add(session, stores.now + self._token_lifetime)
             return answer()
 
         outcome = await self._storage.write(end, tenant=tenant)
-        await self._feed.publish(version)
+        if version:
+            await self._feed.publish(version)
         return outcome

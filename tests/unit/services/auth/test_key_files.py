@@ -61,13 +61,17 @@ def test_a_file_that_is_not_what_its_name_says_is_refused(tmp_path: Path, name: 
 
 def test_service_keys_are_published_under_the_services_name(tmp_path: Path) -> None:
     public = Ed25519PrivateKey.generate().public_key()
-    (tmp_path / "ai.service.pub.pem").write_bytes(public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
+    (tmp_path / "ai.service.pub.pem").write_bytes(
+        public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    )
     assert ServiceKeyFiles(tmp_path).load() == [public_jwk(public, prefix="service:ai:")]
     assert ServiceKeyFiles(tmp_path / "absent").load() == []
 
 
 def test_a_service_key_of_another_algorithm_is_refused(tmp_path: Path) -> None:
     public = generate_private_key(SECP256R1()).public_key()
-    (tmp_path / "ai.service.pub.pem").write_bytes(public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
+    (tmp_path / "ai.service.pub.pem").write_bytes(
+        public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    )
     with pytest.raises(ValueError, match="Ed25519"):
         ServiceKeyFiles(tmp_path).load()
