@@ -6,7 +6,7 @@ from sqlalchemy import select, update
 
 from interceptors.ports import AuditEntry
 from polyphony.compliance.v1 import audit_record_pb2
-from services.runtime.audit_writer import AuditWriter, Row, upsert
+from services.runtime.audit_writer import AuditWriter, upsert
 from services.runtime.ids import new_id
 from services.runtime.persistence import SYSTEM, Database, Transaction
 from services.runtime.persistence.tables import PENDING, READY, audit_outbox
@@ -41,11 +41,11 @@ class DatabaseAuditSink:
 
         A cancelled caller does not take its record back: what happened, happened.
         """
-        await self._writer.write(Row(entry.id, entry.tenant, READY, "", entry.payload))
+        await self._writer.write((entry.id, entry.tenant, READY, "", entry.payload))
 
     async def open(self, entry: AuditEntry) -> None:
         """Store the record of a running call, durably, as pending. Raises ``Fault(AUDIT_UNAVAILABLE)``."""
-        await self._writer.write(Row(entry.id, entry.tenant, PENDING, self.owner, entry.payload))
+        await self._writer.write((entry.id, entry.tenant, PENDING, self.owner, entry.payload))
 
     async def close(self, entry: AuditEntry) -> None:
         """Replace the pending record of ``entry.id`` by the final one, or insert it where none is pending."""
@@ -53,15 +53,10 @@ class DatabaseAuditSink:
 
     def insert(self, transaction: Transaction, entry: AuditEntry, *, pending: bool) -> None:
         """Add the record to the transaction of the change it describes; a pending one of the same call is replaced."""
-        row = Row(
-            entry.id,
-            entry.tenant,
-            PENDING if pending else READY,
-            self.owner if pending else "",
-            entry.payload,
-        )
+        state, owner = (PENDING, self.owner) if pending else (READY, "")
         transaction.connection.exec_driver_sql(
-            upsert(1, "?" if self._database.is_sqlite else "%s"), tuple(row)
+            upsert(1, "?" if self._database.is_sqlite else "%s"),
+            (entry.id, entry.tenant, state, owner, entry.payload),
         )
 
     async def recover(self) -> int:

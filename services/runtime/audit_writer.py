@@ -11,7 +11,8 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import AbstractContextManager, suppress
 from functools import lru_cache
-from typing import Any, NamedTuple
+from itertools import chain
+from typing import Any
 
 from interceptors.faults import Fault
 from polyphony.errors.v1 import reason_pb2
@@ -27,14 +28,8 @@ MAX_BATCH = 1024
 _log = logging.getLogger(__name__)
 
 
-class Row(NamedTuple):
-    """One row of ``audit_outbox``."""
-
-    id: str
-    tenant: str
-    state: int
-    owner: str
-    record: bytes
+Row = tuple[str, str, int, str, bytes]
+"""One row of ``audit_outbox``: id, tenant, state, owner, record."""
 
 
 @lru_cache(maxsize=2 * MAX_BATCH)
@@ -111,8 +106,7 @@ class AuditWriter:
                 if connection is None:
                     connection = self._connect()
                 # Of two versions of one record in the same batch (opened, then closed) only the later counts.
-                rows = {row.id: row for row, _ in batch}
-                connection.store(list(rows.values()))
+                connection.store({row[0]: row for row, _ in batch})
             except Exception as failure:
                 _log.error("audit records could not be stored: %s", failure)
                 error = failure
@@ -162,8 +156,8 @@ class _Connection:
         self._mark = mark
         self._gate = gate
 
-    def store(self, rows: list[Row]) -> None:
-        values = tuple(value for row in rows for value in row)
+    def store(self, rows: dict[str, Row]) -> None:
+        values = tuple(chain.from_iterable(rows.values()))
         with self._gate:
             self._execute(upsert(len(rows), self._mark), values)
 

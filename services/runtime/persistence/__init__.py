@@ -49,9 +49,11 @@ Inside a call, ``write`` also commits what the call's participants add (audit re
 :mod:`interceptors.ports`. The tenant is that of the call's credential unless ``tenant=`` says otherwise.
 
 Wiring: ``Database(settings.database_url, domain="spotify", keyring=Keyring.from_file(settings.kek_file),
-migrations=Path(__file__).parent / "migrations")``, then ``await database.start()`` (migrates under a lock) and ``await database.close()``. A revision of the
-schema is written by ``python -m services.runtime.persistence.revise services.spotify.adapters.sql:Entity
-services/spotify/migrations "plays and imports"``.
+migrations=Path(__file__).parent / "migrations")``, then ``await database.start()`` (migrates under a lock) and
+``await database.close()``. The next revision of a schema is written by::
+
+    python -m services.runtime.persistence.revise services.spotify.adapters.sql:Entity \\
+        services/spotify/migrations "plays"
 """
 
 from services.runtime.persistence.columns import BlindIndex, Instant, Sealed, protected_fields

@@ -119,7 +119,7 @@ class Transaction:
 
     def page(
         self,
-        statement: Select[tuple[E]],
+        statement: Select[E],
         *,
         by: Sequence[InstrumentedAttribute[Any] | ColumnElement[Any]],
         size: int,
