@@ -61,6 +61,7 @@ def open_engines(url: str, *, schema: str, readers: int) -> Engines:
             max_overflow=readers,
             pool_timeout=BUSY_TIMEOUT_SECONDS,
             pool_pre_ping=True,
+            hide_parameters=True,  # an error must not carry a row into the log
             connect_args={"options": f"-csearch_path={schema}"},
         )
         writer = engine.execution_options(isolation_level="SERIALIZABLE")
@@ -89,6 +90,7 @@ def _sqlite(url: URL, path: Path, *, size: int, begin: str, writes: bool) -> Eng
         poolclass=QueuePool,
         pool_size=size,
         max_overflow=0,
+        hide_parameters=True,  # an error must not carry a row into the log
         pool_timeout=BUSY_TIMEOUT_SECONDS,
         connect_args={"check_same_thread": False, "timeout": BUSY_TIMEOUT_SECONDS},
     )
