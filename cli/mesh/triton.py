@@ -77,7 +77,6 @@ def program(paths: TritonPaths, port: int, metrics_port: int) -> Program:
     key = paths.key_file.read_text().strip()
     region = shm_prefix(paths.state)
     server = paths.packages / "pytriton" / "tritonserver" / "bin" / "tritonserver"
-    libraries = [paths.packages / "nvidia_pytriton.libs", *_libpython(paths.environment)]
     return Program(
         name="triton",
         argv=(
@@ -106,7 +105,7 @@ def program(paths: TritonPaths, port: int, metrics_port: int) -> Program:
             "--backend-config=python,shm-growth-byte-size=1048576",
         ),
         environment={
-            "LD_LIBRARY_PATH": ":".join(str(folder) for folder in libraries),
+            "LD_LIBRARY_PATH": library_path(paths),
             "PATH": f"{paths.environment / 'bin'}:{os.environ.get('PATH', os.defpath)}",
             "VIRTUAL_ENV": str(paths.environment),
             "PYTHONDONTWRITEBYTECODE": "1",
@@ -118,6 +117,11 @@ def program(paths: TritonPaths, port: int, metrics_port: int) -> Program:
         probe=http_ok(metrics_port, "/metrics"),
         leftovers=(f"/dev/shm/{region}*",),  # noqa: S108 - the POSIX shared memory that Triton itself names
     )
+
+
+def library_path(paths: TritonPaths) -> str:
+    """The LD_LIBRARY_PATH under which the server and its backend find what they are linked to."""
+    return ":".join(map(str, [paths.packages / "nvidia_pytriton.libs", *_libpython(paths.environment)]))
 
 
 def shm_prefix(state: Path) -> str:
