@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 ANONYMOUS_TENANT = "-"
 
+DEADLINE_TOLERANCE_SECONDS = 0.01
+"""By how much a caller's own timer may precede ours: a cancellation this close to the deadline is the deadline's."""
+
 
 @dataclass(frozen=True, slots=True)
 class Identity:
@@ -116,6 +119,12 @@ class Call:
         """Raise Fault where what permitted the call at its opening permits it no longer."""
         for check in self.rechecks:
             check()
+
+    def overdue(self) -> bool:
+        """True at the deadline and after it. A caller gives up at its own clock's deadline, a moment before ours."""
+        return self.deadline is not None and (
+            asyncio.get_running_loop().time() >= self.deadline - DEADLINE_TOLERANCE_SECONDS
+        )
 
     def end(self, fault: Fault) -> None:
         """End an open call with a fault from outside its own task, such as a withdrawn consent."""

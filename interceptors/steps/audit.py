@@ -13,7 +13,7 @@ from typing import Any
 
 from interceptors.call import Call
 from interceptors.contract import MethodContract
-from interceptors.faults import Fault, fault_of
+from interceptors.faults import Fault, outcome
 from interceptors.ports import AuditSink
 from interceptors.records import RecordEncoder
 from interceptors.step import Endpoint, Road
@@ -59,7 +59,7 @@ def audit(road: Road, method: MethodContract, onward: Endpoint) -> Endpoint:
             answer = await onward(call)
         except BaseException as error:
             if not call.committed:
-                await _finish(store(call, _outcome(call, error), pending=False))
+                await _finish(store(call, outcome(call, error), pending=False))
             raise
         if not call.committed:
             call.responses = 1
@@ -78,7 +78,7 @@ def audit(road: Road, method: MethodContract, onward: Endpoint) -> Endpoint:
         try:
             answer = await onward(call)
         except BaseException as error:
-            await _finish(store(call, _outcome(call, error), pending=opened))
+            await _finish(store(call, outcome(call, error), pending=opened))
             raise
         if answer is not None:
             call.responses = 1
@@ -86,10 +86,6 @@ def audit(road: Road, method: MethodContract, onward: Endpoint) -> Endpoint:
         return answer
 
     return stream if method.streams else unary
-
-
-def _outcome(call: Call, error: BaseException) -> Fault:
-    return call.ended_by if isinstance(error, asyncio.CancelledError) and call.ended_by else fault_of(error)
 
 
 async def _finish(storing: Any) -> None:

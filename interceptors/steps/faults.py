@@ -7,7 +7,7 @@ import logging
 
 from interceptors.call import Call
 from interceptors.contract import MethodContract
-from interceptors.faults import Fault, fault_of
+from interceptors.faults import Fault, outcome
 from interceptors.step import Endpoint, Road
 from polyphony.errors.v1 import reason_pb2
 
@@ -17,11 +17,20 @@ _log = logging.getLogger("polyphony.faults")
 def faults(_road: Road, method: MethodContract, onward: Endpoint) -> Endpoint:
     """Answer with a fault, whatever was raised; one that ended the call from outside stands for its cancellation."""
 
+    def incident(call: Call, error: BaseException) -> Fault:
+        _log.error("unexpected error", extra={"method": method.name, "incident": call.id}, exc_info=error)
+        internal = outcome(call, error)
+        internal.metadata["incident"] = call.id
+        return internal
+
     async def mapped(call: Call) -> bytes | None:
         try:
             return await onward(call)
-        except asyncio.CancelledError:
-            if call.ended_by is not None and call.task is not None:
+        except asyncio.CancelledError as error:
+            assert call.task is not None
+            if not call.task.cancelling():
+                raise incident(call, error) from None
+            if call.ended_by is not None:
                 call.task.uncancel()
                 raise call.ended_by from None
             raise
@@ -30,9 +39,6 @@ def faults(_road: Road, method: MethodContract, onward: Endpoint) -> Endpoint:
                 _log.error("tenant mismatch", extra={"method": method.name, "incident": call.id})
             raise
         except Exception as error:
-            _log.exception("unexpected error", extra={"method": method.name, "incident": call.id})
-            internal = fault_of(error)
-            internal.metadata["incident"] = call.id
-            raise internal from None
+            raise incident(call, error) from None
 
     return mapped

@@ -15,7 +15,7 @@ from prometheus_client import Counter, Gauge, Histogram
 
 from interceptors.call import Call
 from interceptors.contract import MethodContract
-from interceptors.faults import Fault, fault_of
+from interceptors.faults import Fault, outcome
 from interceptors.step import Endpoint, Road
 
 _BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
@@ -54,7 +54,7 @@ def telemetry(road: Road, method: MethodContract, onward: Endpoint) -> Endpoint:
         try:
             answer = await onward(call)
         except BaseException as error:
-            fault = fault_of(error)
+            fault = outcome(call, error)
             observe(fault.code.name, time.perf_counter() - started)
             REFUSALS.labels(method.name, call.step, fault.name).inc()
             raise
