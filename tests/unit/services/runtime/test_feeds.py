@@ -153,7 +153,9 @@ async def _watch(followers: list[FeedFollower[int, int]], confirmed: list[int], 
         for each in followers:
             if each.fresh:
                 answers[0] += 1
-                assert each.version >= confirmed[0], f"{each.name} answered {each.version} after {confirmed[0]} was confirmed"
+                assert each.version >= confirmed[0], (
+                    f"{each.name} answered {each.version} after {confirmed[0]} was confirmed"
+                )
         await asyncio.sleep(0.01)
 
 
@@ -205,7 +207,9 @@ def test_nobody_answers_from_before_a_change_confirmed_by_another_worker(seed: i
     simulate(_scenario(seed, 3, lost))
 
 
-async def _one(lost: float = 0.0) -> tuple[Database, Feed[int, int], FeedFollower[int, int], Link, list[asyncio.Task[None]]]:
+async def _one(
+    lost: float = 0.0,
+) -> tuple[Database, Feed[int, int], FeedFollower[int, int], Link, list[asyncio.Task[None]]]:
     database, dice = Database(), random.Random(1)
     feed: Feed[int, int] = Feed(Reader(database, dice))
     link = Link(dice, lambda: feed)
