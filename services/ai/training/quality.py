@@ -58,7 +58,8 @@ def _steps(journal: Journal, start: int) -> NDArray[np.int64]:
     )
     at = at[follows]
     every = max(1, -(-len(at) // _MOST_STEPS))
-    return at[::every].astype(np.int64)
+    chosen: NDArray[np.int64] = at[::every]
+    return chosen
 
 
 def _popular(known: Journal, k: int) -> NDArray[np.int64]:

@@ -1,0 +1,1 @@
+"""The ai domain: models of what one person listens to, trained, registered, served and explained."""

@@ -1,0 +1,1 @@
+"""How the ai domain reaches its database, Triton and the spotify domain."""

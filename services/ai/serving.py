@@ -1,0 +1,107 @@
+"""Which versions are in use: loaded into the inference server when needed, out of it when idle or not allowed.
+
+A loaded version costs the server a process, and its journal costs this one some megabytes, so only what is used is
+held. Nobody's belief about what the server holds is trusted: a version that turns out not to be loaded (another
+worker unloaded it, the server was restarted) is loaded again, once, within the call that needs it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from services.ai.model import Artefact, Version
+from services.ai.ports import EVERYWHERE, Array, ModelServer, NotLoaded, Storage
+from services.ai.training import Journal, unpack
+
+
+@dataclass(slots=True)
+class Explained:
+    """A journal with its tracks by key."""
+
+    journal: Journal
+    index: Mapping[str, int]
+    used: float = field(default_factory=time.monotonic)
+
+
+class Serving:
+    """Answers of versions and the journals that explain them."""
+
+    def __init__(self, storage: Storage, server: ModelServer, *, held: int, idle_seconds: float) -> None:
+        """At most `held` versions are kept loaded by this process, none longer than `idle_seconds` unused."""
+        self._storage = storage
+        self._server = server
+        self._held = held
+        self._idle = idle_seconds
+        self._used: OrderedDict[str, float] = OrderedDict()
+        self._explained: OrderedDict[str, Explained] = OrderedDict()
+
+    async def infer(
+        self, version: Version, inputs: Sequence[Array], outputs: Sequence[str], seconds: float
+    ) -> Mapping[str, Array]:
+        """The named outputs within `seconds`. Raises the faults of `ModelServer.infer` and MODEL_QUARANTINED."""
+        version.require_usable()
+        deadline = time.monotonic() + seconds
+        try:
+            answer = await self._server.infer(version.id, inputs, outputs, seconds)
+        except NotLoaded:
+            await self.load(version, await self._artefact(version))
+            answer = await self._server.infer(version.id, inputs, outputs, deadline - time.monotonic())
+        self._touch(version.id)
+        return answer
+
+    async def load(self, version: Version, artefact: Artefact) -> None:
+        """Load a version, and unload the one that was not used for longest when that makes too many."""
+        await self._server.load(version, artefact.onnx)
+        self._touch(version.id)
+        while len(self._used) > self._held:
+            await self._server.unload([self._used.popitem(last=False)[0]])
+
+    async def explained(self, version: Version) -> Explained:
+        """The journal of a version, from memory where it was used lately. Raises Fault MODEL_QUARANTINED."""
+        version.require_usable()
+        found = self._explained.get(version.id)
+        if found is None:
+            artefact = await self._artefact(version)
+            found = await asyncio.to_thread(_explained, artefact)
+            self._explained[version.id] = found
+            while len(self._explained) > self._held:
+                self._explained.popitem(last=False)
+        found.used = time.monotonic()
+        self._explained.move_to_end(version.id)
+        return found
+
+    async def drop(self, version_ids: Sequence[str]) -> None:
+        """Forget versions and have the server unload them. Raises Fault MODEL_UNAVAILABLE when it cannot be asked."""
+        for version_id in version_ids:
+            self._explained.pop(version_id, None)
+            self._used.pop(version_id, None)
+        await self._server.unload(version_ids)
+
+    async def tidy(self) -> None:
+        """Drop what is idle and what may not be used any more, also what another process left in the repository."""
+        since = time.monotonic() - self._idle
+        for version_id in [v for v, found in self._explained.items() if found.used < since]:
+            del self._explained[version_id]
+        present = self._server.present()
+        known = sorted({*present, *self._explained, *self._used})
+        usable = await self._storage.read(lambda stores: stores.models.usable(known), tenant=EVERYWHERE)
+        idle = [version_id for version_id, used in self._used.items() if used < since]
+        gone = [version_id for version_id in known if version_id not in usable]
+        if idle or gone:
+            await self.drop([*idle, *gone])
+
+    def _touch(self, version_id: str) -> None:
+        self._used[version_id] = time.monotonic()
+        self._used.move_to_end(version_id)
+
+    async def _artefact(self, version: Version) -> Artefact:
+        return await self._storage.read(lambda stores: stores.models.artefact(version), tenant=version.tenant)
+
+
+def _explained(artefact: Artefact) -> Explained:
+    journal = unpack(artefact.journal)
+    return Explained(journal, {track.key: position for position, track in enumerate(journal.tracks)})
