@@ -60,14 +60,21 @@ class VerifierKey:
         return f"{self.name}+{self.key_id.hex()}+{base64.b64encode(ED25519 + raw).decode()}"
 
     @classmethod
+    def from_bytes(cls, name: str, raw: bytes) -> VerifierKey:
+        """The key of a name from its 32 bytes. Raises :class:`CheckpointError` when they are no key."""
+        if len(raw) != 32:
+            raise CheckpointError("an Ed25519 public key has 32 bytes")
+        return cls(name, Ed25519PublicKey.from_public_bytes(raw))
+
+    @classmethod
     def decode(cls, text: str) -> VerifierKey:
         """Reads the ``vkey`` form. Raises :class:`CheckpointError` when it is not one."""
         name, _, rest = text.strip().partition("+")
         key_id, _, encoded = rest.partition("+")
         material = _decode_base64(encoded, "the verifier key")
-        if not _is_key_name(name) or material[:1] != ED25519 or len(material) != 33:
+        if not _is_key_name(name) or material[:1] != ED25519:
             raise CheckpointError("not an Ed25519 verifier key of the form name+keyid+base64")
-        key = cls(name, Ed25519PublicKey.from_public_bytes(material[1:]))
+        key = cls.from_bytes(name, material[1:])
         if key.key_id.hex() != key_id:
             raise CheckpointError(f"the key id of {name!r} does not belong to its key")
         return key

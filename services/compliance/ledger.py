@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import select
@@ -21,6 +21,9 @@ from services.runtime.persistence import SYSTEM, Database, Page, Transaction
 _POLL_SECONDS = 0.5
 """How late a watcher learns of what another worker took in."""
 _WATCH_BATCH = 500
+_LOCK = "ledger-sequencer"
+_LOCK_SECONDS = 0.005
+"""How often a worker looks whether the sequencer is free."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +41,6 @@ class Ledger:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        # The database would let only one transaction win a log: the others of this process wait here instead of there.
         self._turn = asyncio.Lock()
         self._grown = asyncio.Condition()
 
@@ -64,8 +66,23 @@ class Ledger:
                 )  # one order for all, so that no two wait for each other
             )
 
+        # A caller that goes away must not leave the lock behind: what was begun is completed.
+        return await asyncio.shield(asyncio.ensure_future(self._take_turn(take)))
+
+    async def _take_turn(self, take: Callable[[Transaction], int]) -> int:
+        """Runs ``take`` as the only appender among all workers.
+
+        The log's row would let only one of two concurrent transactions win, too; but the loser would have to run
+        again, and under steady load lose again. The lock ends with its process.
+        """
+        locks = self._database.locks
         async with self._turn:
-            appended = await self._database.write(take, tenant=SYSTEM)
+            while not await self._database.run_blocking(lambda: locks.acquire(_LOCK)):  # noqa: ASYNC110 - no event
+                await asyncio.sleep(_LOCK_SECONDS)
+            try:
+                appended = await self._database.write(take, tenant=SYSTEM)
+            finally:
+                await self._database.run_blocking(lambda: locks.release(_LOCK))
         if appended:
             async with self._grown:
                 self._grown.notify_all()

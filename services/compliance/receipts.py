@@ -23,11 +23,14 @@ from services.compliance.merkle import (
 
 @dataclass(frozen=True, slots=True)
 class InclusionProof:
-    """Where a leaf stands: ``index`` in the tree of ``size`` leaves, and the hashes up to the root."""
+    """Where a leaf stands in the tree, and the sibling hashes from it up to the root (RFC 9162, 2.1.3)."""
 
     index: int
-    size: int
     hashes: Sequence[bytes]
+
+
+PublicKey = bytes | str | VerifierKey
+"""32 bytes of Ed25519, the ``vkey`` form, or a key that was read already."""
 
 
 class ReceiptError(ValueError):
@@ -35,25 +38,23 @@ class ReceiptError(ValueError):
 
 
 def verify_receipt(
-    leaf: bytes, proof: InclusionProof, checkpoint_note: str, public_key: str | VerifierKey
+    leaf: bytes, proof: InclusionProof, checkpoint_note: str, public_key: PublicKey
 ) -> Checkpoint:
     """Checks one record against a signed checkpoint and returns that checkpoint.
 
-    ``leaf`` is the record exactly as the log stored it, ``public_key`` the operator's key in ``vkey`` form.
-    Raises :class:`ReceiptError` when the signature, the size or the path does not hold.
+    ``leaf`` is the record exactly as the log stored it. ``public_key`` is the operator's key: 32 bytes of Ed25519,
+    or the ``vkey`` form. Raises :class:`ReceiptError` when the signature or the path does not hold.
     """
     checkpoint = _open(checkpoint_note, public_key)
-    if proof.size != checkpoint.size:
-        raise ReceiptError(f"the proof is for {proof.size} records, the checkpoint for {checkpoint.size}")
     try:
-        verify_inclusion(leaf_hash(leaf), proof.index, proof.size, proof.hashes, checkpoint.root)
+        verify_inclusion(leaf_hash(leaf), proof.index, checkpoint.size, proof.hashes, checkpoint.root)
     except ProofError as error:
         raise ReceiptError(f"the record is not what the log signed for: {error}") from None
     return checkpoint
 
 
 def verify_growth(
-    older_note: str, newer_note: str, hashes: Sequence[bytes], public_key: str | VerifierKey
+    older_note: str, newer_note: str, hashes: Sequence[bytes], public_key: PublicKey
 ) -> tuple[Checkpoint, Checkpoint]:
     """Checks that the log of the newer checkpoint begins with the whole log of the older one.
 
@@ -69,7 +70,7 @@ def verify_growth(
     return older, newer
 
 
-def verify_log(leaves: Iterable[bytes], checkpoint_note: str, public_key: str | VerifierKey) -> Checkpoint:
+def verify_log(leaves: Iterable[bytes], checkpoint_note: str, public_key: PublicKey) -> Checkpoint:
     """Rebuilds the whole log from its stored records, in order, and compares it with the signed root.
 
     Finds any record that was changed, removed, inserted, moved or cut off. Records after the checkpoint's
@@ -97,9 +98,13 @@ def verify_log(leaves: Iterable[bytes], checkpoint_note: str, public_key: str | 
     return checkpoint
 
 
-def _open(note: str, public_key: str | VerifierKey) -> Checkpoint:
+def _open(note: str, public_key: PublicKey) -> Checkpoint:
     try:
-        key = VerifierKey.decode(public_key) if isinstance(public_key, str) else public_key
+        if isinstance(public_key, bytes):
+            # A log signs under its own name, the first line of what it signed; the signature covers that line.
+            key = VerifierKey.from_bytes(note.partition("\n")[0], public_key)
+        else:
+            key = VerifierKey.decode(public_key) if isinstance(public_key, str) else public_key
         return open_checkpoint(note, key)
     except CheckpointError as error:
         raise ReceiptError(str(error)) from None

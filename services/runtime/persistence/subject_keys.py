@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from cryptography.exceptions import InvalidTag
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, bindparam, delete, insert, select, update
 from sqlalchemy.orm import InstrumentedAttribute
 
 from interceptors.faults import Fault
@@ -24,6 +24,11 @@ TENANT_SUBJECT = "*"
 """The reserved subject whose key makes blind indexes that must be found without knowing the person."""
 
 _HEADER = bytes([Sealed.VERSION])
+
+# Built once: a batch of audit records loads hundreds of keys, and building the statement cost more than running it.
+_KEY = select(subject_keys.c.wrapped, subject_keys.c.kek).where(
+    subject_keys.c.tenant == bindparam("tenant"), subject_keys.c.subject == bindparam("subject")
+)
 
 
 class SubjectKey:
@@ -158,11 +163,7 @@ class SubjectKeys:
         return tenant
 
     def _row(self, tenant: str, subject: str) -> Any:
-        return self._connection.execute(
-            select(subject_keys.c.wrapped, subject_keys.c.kek).where(
-                subject_keys.c.tenant == tenant, subject_keys.c.subject == subject
-            )
-        ).one_or_none()
+        return self._connection.execute(_KEY, {"tenant": tenant, "subject": subject}).one_or_none()
 
     def _make(self, tenant: str, subject: str) -> Any:
         self._connection.execute(

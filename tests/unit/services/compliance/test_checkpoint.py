@@ -106,11 +106,19 @@ def test_key_names_that_would_break_the_note_are_refused(name: str) -> None:
 
 
 def receipt(index: int, size: int = len(LEAVES)) -> InclusionProof:
-    return InclusionProof(index, size, inclusion_proof(node, index, size))
+    return InclusionProof(index, inclusion_proof(node, index, size))
 
 
 def test_receipt_holds() -> None:
+    raw = SIGNER.private.public_key().public_bytes_raw()
+    named = CheckpointSigner("polyphony/acme", SIGNER.private)
+    own = named.sign(Checkpoint("polyphony/acme", 11, range_root(node, 0, 11)))
     assert verify_receipt(LEAVES[4], receipt(4), note(), KEY).size == 11
+    assert verify_receipt(LEAVES[4], receipt(4), own, raw).size == 11
+    with pytest.raises(ReceiptError, match="not signed by"):  # the right key under another log's name
+        verify_receipt(LEAVES[4], receipt(4), note(), raw)
+    with pytest.raises(ReceiptError, match="32 bytes"):
+        verify_receipt(LEAVES[4], receipt(4), own, raw[:-1])
 
 
 @pytest.mark.parametrize(
@@ -118,7 +126,7 @@ def test_receipt_holds() -> None:
     [
         (b"forged", receipt(4), note(), "not what the log signed for"),
         (LEAVES[4], receipt(5), note(), "not what the log signed for"),
-        (LEAVES[4], receipt(4, 9), note(), "the proof is for 9 records"),
+        (LEAVES[4], receipt(4, 9), note(), "not what the log signed for"),
         (LEAVES[4], receipt(4), note().replace("\n11\n", "\n12\n"), "does not hold"),
         (LEAVES[4], receipt(4), "nonsense", "signed note"),
     ],
