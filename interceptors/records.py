@@ -32,12 +32,18 @@ def _tag(field: str, wire_type: int) -> bytes:
 
 
 def _varint(value: int) -> bytes:
+    if value < _SHORT:
+        return _VARINTS[value]
     encoded = bytearray()
     while value > 0x7F:
         encoded.append(value & 0x7F | 0x80)
         value >>= 7
     encoded.append(value)
     return bytes(encoded)
+
+
+_SHORT = 0x4000
+_VARINTS = [bytes([n]) if n < 0x80 else bytes([n & 0x7F | 0x80, n >> 7]) for n in range(_SHORT)]
 
 
 _ID = _tag("id", 2)
@@ -69,11 +75,14 @@ class RecordEncoder:
     """Encodes the records of one method. `digest_key` keys the digests of values that are not kept."""
 
     def __init__(self, method: MethodContract, service: str, digest_key: bytes) -> None:
-        self._method = method
         self._digest_key = digest_key
         self._constant = audit_record_pb2.AuditRecord(
             method=method.name, service=service, contract_digest=method.digest
         ).SerializeToString()
+        self._purposes = {0: b""} | {
+            purpose: _PURPOSE + _varint(purpose) + _BASIS + _varint(basis)
+            for purpose, basis in method.purposes.items()
+        }
         self._discloses = method.audit_level == policy_pb2.AUDIT_LEVEL_REQUEST
 
     def encode(self, call: Call, fault: Fault | None) -> AuditEntry:
@@ -86,21 +95,10 @@ class RecordEncoder:
             call.received.to_bytes(8, "little"),
             _DURATION,
             _varint(max(0, time.time_ns() - call.received)),
-            _text(_TENANT, identity.tenant),
+            _caller(identity.tenant, identity.user, identity.actor, identity.session),
+            _object(call.subject, call.resource),
+            self._purposes[call.purpose],
         ]
-        if identity.user:
-            parts.append(_caller(identity.user, identity.actor, identity.session))
-        if call.subject:
-            parts.append(_text(_SUBJECT, call.subject))
-        if call.resource:
-            parts.append(_text(_RESOURCE, call.resource))
-        if call.purpose:
-            parts += (
-                _PURPOSE,
-                _varint(call.purpose),
-                _BASIS,
-                _varint(self._method.purposes.get(call.purpose, 0)),
-            )
         if call.decision is not None:
             parts.append(_decision(call.decision.rule, call.decision.snapshot))
         if call.consent is not None and call.consent.record:
@@ -155,14 +153,18 @@ def _text(tag: bytes, value: str) -> bytes:
     return tag + _varint(len(encoded)) + encoded
 
 
+def _texts(*fields: tuple[bytes, str]) -> bytes:
+    return b"".join(_text(tag, value) for tag, value in fields if value)
+
+
 @lru_cache(maxsize=4096)
-def _caller(user: str, delegate: str, session: str) -> bytes:
-    encoded = _text(_ACTOR, user)
-    if delegate:
-        encoded += _text(_DELEGATE, delegate)
-    if session:
-        encoded += _text(_SESSION, session)
-    return encoded
+def _caller(tenant: str, user: str, delegate: str, session: str) -> bytes:
+    return _texts((_TENANT, tenant), (_ACTOR, user), (_DELEGATE, delegate), (_SESSION, session))
+
+
+@lru_cache(maxsize=4096)
+def _object(subject: str, resource: str) -> bytes:
+    return _texts((_SUBJECT, subject), (_RESOURCE, resource))
 
 
 @lru_cache(maxsize=4096)

@@ -8,61 +8,39 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable
 
 from opentelemetry import propagate, trace
-from prometheus_client import Counter, Gauge, Histogram
 
 from interceptors.call import Call
 from interceptors.contract import MethodContract
 from interceptors.faults import Fault, outcome
+from interceptors.metrics import CALLS
 from interceptors.step import Endpoint, Road
-
-_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
-
-DURATION = Histogram(
-    "rpc_server_call_duration_seconds",
-    "How long calls took, by method and status code.",
-    ["rpc_method", "rpc_response_status_code"],
-    buckets=_BUCKETS,
-)
-REFUSALS = Counter(
-    "polyphony_refusals_total",
-    "Calls that did not succeed, by step and reason.",
-    ["rpc_method", "step", "reason"],
-)
-IN_FLIGHT = Gauge("rpc_server_active_calls", "Calls being answered.", ["rpc_method"])
 
 _SAMPLED = "-01"
 
 
 def telemetry(road: Road, method: MethodContract, onward: Endpoint) -> Endpoint:
     """Observe duration, outcome and calls in flight; open a span for sampled calls."""
-    children: dict[str, Callable[[float], None]] = {}
-    in_flight = IN_FLIGHT.labels(method.name)
+    metrics = CALLS.of(method.name)
     tracer = trace.get_tracer("polyphony")
     ratio = road.trace_ratio
 
-    def observe(code: str, seconds: float) -> None:
-        if (child := children.get(code)) is None:
-            child = children[code] = DURATION.labels(method.name, code).observe
-        child(seconds)
-
     async def measured(call: Call) -> bytes | None:
         started = time.perf_counter()
-        in_flight.inc()
+        metrics.active += 1
         try:
             answer = await onward(call)
         except BaseException as error:
             fault = outcome(call, error)
-            observe(fault.code.name, time.perf_counter() - started)
-            REFUSALS.labels(method.name, call.step, fault.name).inc()
+            metrics.observe(fault.code.name, time.perf_counter() - started)
+            metrics.refuse(call.step, fault.name)
             raise
         else:
-            observe("OK", time.perf_counter() - started)
+            metrics.observe("OK", time.perf_counter() - started)
             return answer
         finally:
-            in_flight.dec()
+            metrics.active -= 1
 
     async def observed(call: Call) -> bytes | None:
         parent = call.metadata.get("traceparent", "")
