@@ -28,6 +28,11 @@ class OpenStreams:
     def __len__(self) -> int:
         return len(self._calls)
 
+    def end_all(self, fault: Fault) -> None:
+        """End every open stream, because the process stops."""
+        for call in tuple(self._calls):
+            call.end(fault)
+
     def _policy_changed(self) -> None:
         for call in tuple(self._calls):
             _recheck(call)
