@@ -14,6 +14,9 @@ DESCRIPTORS = Path(__file__).resolve().parents[2] / "gen" / "descriptors" / "pol
 DEFAULT_DEADLINE = timedelta(seconds=10)
 """Of a method whose policy names none; see `MethodPolicy.default_deadline`."""
 
+DEFAULT_MAX_REQUEST_BYTES = 65_536
+"""Of a method whose policy names none; see `MethodPolicy.max_request_bytes`."""
+
 
 @dataclass(frozen=True, slots=True)
 class EdgeMethod:
@@ -29,6 +32,8 @@ class EdgeMethod:
     server_streams: bool
     deadline: timedelta
     """What the service grants a unary call that brings no deadline of its own."""
+    max_request_bytes: int
+    """The largest request message that the service accepts."""
     has_json: bool
 
     @property
@@ -62,6 +67,7 @@ def _methods(files: FileDescriptorSet) -> Iterator[EdgeMethod]:
                     client_streams=method.client_streaming,
                     server_streams=method.server_streaming,
                     deadline=_deadline(policy),
+                    max_request_bytes=policy.max_request_bytes or DEFAULT_MAX_REQUEST_BYTES,
                     has_json=_has_json(method),
                 )
 

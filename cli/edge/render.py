@@ -27,6 +27,9 @@ REQUEST_HEADERS = (
 RESPONSE_HEADERS = ("grpc-status", "grpc-message", "grpc-status-details-bin", "polyphony-audit-id")
 """What a page in a browser may read."""
 
+JSON_FACTOR = 4
+"""How much larger than its message a request may be in JSON: a float takes 4 bytes, in JSON up to 16 characters."""
+
 
 @dataclass(frozen=True, slots=True)
 class Edge:
@@ -62,6 +65,7 @@ def render(edge: Edge) -> dict[str, Any]:
             "access_log": str(edge.access_log.resolve()),
             "descriptors": str(edge.descriptors.resolve()),
             "services": sorted({method.service for method in methods if method.has_json}),
+            "json_request_bytes": JSON_FACTOR * max(method.max_request_bytes for method in methods),
             "counted_methods": {"services": _counted(methods)},
             "routes": routes(methods, list(edge.endpoints)),
             "origins": [{"safe_regex": {"regex": origin}} for origin in edge.origins],

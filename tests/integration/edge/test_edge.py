@@ -7,12 +7,18 @@ import struct
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import grpc
 import pytest
 from google.rpc import error_details_pb2
 
+from cli.edge.contract import edge_methods
+from cli.edge.render import Edge
+from cli.mesh.envoy import write_config
+from cli.mesh.identity import make_certificates
+from cli.mesh.program import MeshError
 from polyphony.auth.v1 import auth_service_pb2, auth_service_pb2_grpc
 from polyphony.compliance.v1 import consent_service_pb2, consent_service_pb2_grpc
 
@@ -239,3 +245,31 @@ def test_details_survive_the_road_for_grpc(stub: auth_service_pb2_grpc.AuthServi
         error_details_pb2.ErrorInfo(reason="WRONG_CREDENTIALS").reason.encode()
         in trailers["grpc-status-details-bin"]
     )
+
+
+def test_envoy_accepts_the_edge_of_the_whole_contract(tmp_path: Path) -> None:
+    certificates = make_certificates(tmp_path / "certs", tmp_path / "keys")
+    write_config(
+        Edge(
+            http_port=8080,
+            https_port=8443,
+            admin_port=9901,
+            certificate=certificates.edge,
+            certificate_key=certificates.edge_key,
+            access_log=tmp_path / "access.log",
+            endpoints={
+                domain: [("127.0.0.1", 50000)] for domain in {method.domain for method in edge_methods()}
+            },
+        ),
+        tmp_path / "envoy.yaml",
+    )
+    assert "polyphony.spotify.v1.UserDataService" in (tmp_path / "envoy.yaml").read_text()
+
+
+def test_a_configuration_that_envoy_refuses_is_explained_in_one_line(tmp_path: Path) -> None:
+    missing = tmp_path / "missing.pem"
+    edge = Edge(8080, 8443, 9901, missing, missing, tmp_path / "access.log", {"auth": [("127.0.0.1", 50051)]})
+    with pytest.raises(MeshError, match=r"missing\.pem") as error:
+        write_config(edge, tmp_path / "envoy.yaml")
+    assert "\n" not in str(error.value)
+    assert not (tmp_path / "envoy.yaml").exists()

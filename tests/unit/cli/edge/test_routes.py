@@ -19,6 +19,7 @@ def method(**changes: Any) -> EdgeMethod:
         "client_streams": False,
         "server_streams": False,
         "deadline": timedelta(seconds=10),
+        "max_request_bytes": 65_536,
         "has_json": True,
     }
     return EdgeMethod(**{**values, **changes})
