@@ -57,6 +57,10 @@ class ModelRepository:
             shutil.rmtree(target, ignore_errors=True)
             draft.rename(target)
 
+    def empty(self, version_id: str) -> None:
+        """Remove what the entry of a version holds, but not the entry: it stands for a version still to be unloaded."""
+        shutil.rmtree(self._folder / self.name(version_id) / "1", ignore_errors=True)
+
     def remove(self, version_id: str) -> None:
         """Remove the entry of a version, if there is one."""
         shutil.rmtree(self._folder / self.name(version_id), ignore_errors=True)

@@ -72,8 +72,9 @@ class Triton:
     async def unload(self, version_ids: Sequence[str]) -> None:
         """Have Triton drop versions and remove their files. Raises Fault MODEL_UNAVAILABLE when it cannot be asked."""
         for version_id in version_ids:
-            # First the files, then the memory: a version whose unloading fails half-way cannot be loaded again.
-            await asyncio.to_thread(self._repository.remove, version_id)
+            # First the content, then the server's memory, last the entry: where Triton cannot be asked now, the
+            # model is gone from the disk, and the empty entry says what is still to be unloaded.
+            await asyncio.to_thread(self._repository.empty, version_id)
             request = service_pb2.RepositoryModelUnloadRequest(model_name=self._repository.name(version_id))
             try:
                 await self._call(self._stub.RepositoryModelUnload, request, LOAD_SECONDS)
@@ -81,6 +82,7 @@ class Triton:
                 if error.code() not in _NOT_HELD:
                     _log.error("Triton did not unload %s: %s %s", version_id, error.code(), error.details())
                     raise _unavailable() from error
+            await asyncio.to_thread(self._repository.remove, version_id)
 
     def present(self) -> Sequence[str]:
         """The ids of the versions whose files lie in the model repository."""

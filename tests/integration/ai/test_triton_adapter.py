@@ -165,6 +165,25 @@ async def test_a_triton_that_is_not_there_or_another_key(tmp_path: Path, triton_
         await adapter.close()
 
 
+async def test_what_cannot_be_unloaded_now_is_gone_from_the_disk_and_remembered(
+    triton: Triton, triton_server: Any
+) -> None:
+    model, tracks = trained()
+    await triton.load(version_of(model, "v-6"), model.model)
+    cut_off = Triton(
+        "127.0.0.1:1", triton_server.key_file, ModelRepository(triton_server.models, instances=1)
+    )
+    with pytest.raises(Fault):
+        await cut_off.unload(["v-6"])
+    assert list(triton_server.models.rglob("model.onnx")) == []
+    assert triton.present() == ["v-6"]
+    await triton.unload(triton.present())
+    assert triton.present() == []
+    with pytest.raises(NotLoaded):
+        await triton.infer("v-6", question([0], tracks), ["items"], 5.0)
+    await cut_off.close()
+
+
 def test_a_draft_of_a_killed_process_is_cleared_away(tmp_path: Path) -> None:
     (tmp_path / ".listening-v.999999999" / "1").mkdir(parents=True)
     (tmp_path / "somebody-elses").mkdir()
