@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 import os
 from datetime import timedelta
 from typing import Any
@@ -26,6 +27,7 @@ class DatabaseIdempotencyStore:
             raise ValueError("stored responses are encrypted: the database needs a keyring")
         self._database = database
         self._cipher = AESGCM(database.keyring.derive(f"idempotent responses of {database.domain}"))
+        self._digest_key = database.keyring.derive(f"idempotent requests of {database.domain}")
 
     async def find(self, key: ReplayKey) -> bytes | None:
         """The stored response of an earlier call, or None. Raises ``Fault(REQUEST_ID_REUSED)``."""
@@ -39,7 +41,7 @@ class DatabaseIdempotencyStore:
         another one.
         """
         expires = transaction.now + timedelta(seconds=key.retention)
-        values = (*_place(key), key.digest, to_microseconds(expires), to_microseconds(transaction.now))
+        values = (*_place(key), self._digest(key), to_microseconds(expires), to_microseconds(transaction.now))
         mark = "?" if self._database.is_sqlite else "%s"
         marks = ", ".join([mark] * 6)
         claimed = transaction.connection.exec_driver_sql(
@@ -64,6 +66,10 @@ class DatabaseIdempotencyStore:
         """Delete up to ``limit`` answers whose retention has ended; returns how many."""
         return await self._database.write(lambda tx: _purge(tx, limit), tenant=SYSTEM)
 
+    def _digest(self, key: ReplayKey) -> bytes:
+        """Keyed: a request may hold a password, which a plain digest would let anyone with the file guess quickly."""
+        return hmac.digest(self._digest_key, key.digest, "sha256")
+
     def _find(self, connection: Connection, key: ReplayKey, transaction: Transaction) -> bytes | None:
         row = connection.execute(
             select(table.c.digest, table.c.response).where(
@@ -72,7 +78,7 @@ class DatabaseIdempotencyStore:
         ).one_or_none()
         if row is None:
             return None
-        if row.digest != key.digest:
+        if not hmac.compare_digest(row.digest, self._digest(key)):
             raise Fault(reason_pb2.REASON_REQUEST_ID_REUSED, field="request_id")
         if row.response is None:
             return None
