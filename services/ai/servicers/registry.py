@@ -88,6 +88,12 @@ def _version(version: Version) -> model_pb2.ModelVersion:
             plays=version.data.plays, items=version.data.tracks, consent_record=version.data.consent_record
         ),
         operation=f"users/{version.name.user}/operations/{version.id}",
+        quality=model_pb2.ModelQuality(
+            answers=version.quality.k,
+            steps=version.quality.steps,
+            hit_rate=version.quality.hit_rate,
+            popularity_hit_rate=version.quality.popularity_hit_rate,
+        ),
     )
     set_time(message.training_data.start_time, version.data.first)
     set_time(message.training_data.end_time, version.data.last)

@@ -108,6 +108,7 @@ class ModelVersion(_message.Message):
     TRAINING_DATA_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     OPERATION_FIELD_NUMBER: _builtins.int
+    QUALITY_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """The resource name, `users/{user}/models/{model}/versions/{version}`."""
     sha256: _builtins.bytes
@@ -132,6 +133,10 @@ class ModelVersion(_message.Message):
     def create_time(self) -> _timestamp_pb2.Timestamp:
         """When it was registered."""
 
+    @_builtins.property
+    def quality(self) -> Global___ModelQuality:
+        """How well it guesses: the same training without the last sessions, asked about these."""
+
     def __init__(
         self,
         *,
@@ -143,14 +148,49 @@ class ModelVersion(_message.Message):
         training_data: Global___TrainingData | None = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
         operation: _builtins.str = ...,
+        quality: Global___ModelQuality | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "training_data", b"training_data"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "quality", b"quality", "training_data", b"training_data"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "inputs", b"inputs", "name", b"name", "operation", b"operation", "outputs", b"outputs", "sha256", b"sha256", "state", b"state", "training_data", b"training_data"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "inputs", b"inputs", "name", b"name", "operation", b"operation", "outputs", b"outputs", "quality", b"quality", "sha256", b"sha256", "state", b"state", "training_data", b"training_data"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ModelVersion: _TypeAlias = ModelVersion  # noqa: Y015
+
+@_typing.final
+class ModelQuality(_message.Message):
+    """How often the next track of a session that the model has not seen was among its first answers."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ANSWERS_FIELD_NUMBER: _builtins.int
+    STEPS_FIELD_NUMBER: _builtins.int
+    HIT_RATE_FIELD_NUMBER: _builtins.int
+    POPULARITY_HIT_RATE_FIELD_NUMBER: _builtins.int
+    answers: _builtins.int
+    """How many answers counted."""
+    steps: _builtins.int
+    """How many steps from one track to the next were judged."""
+    hit_rate: _builtins.float
+    """The share of steps whose next track was among the answers, from 0 to 1."""
+    popularity_hit_rate: _builtins.float
+    """The same share for a rival that always answers with what was played most in recent weeks."""
+    def __init__(
+        self,
+        *,
+        answers: _builtins.int = ...,
+        steps: _builtins.int = ...,
+        hit_rate: _builtins.float = ...,
+        popularity_hit_rate: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answers", b"answers", "hit_rate", b"hit_rate", "popularity_hit_rate", b"popularity_hit_rate", "steps", b"steps"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ModelQuality: _TypeAlias = ModelQuality  # noqa: Y015
 
 @_typing.final
 class TensorSpec(_message.Message):

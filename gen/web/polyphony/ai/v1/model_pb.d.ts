@@ -127,6 +127,13 @@ export declare type ModelVersion = Message<"polyphony.ai.v1.ModelVersion"> & {
    * @generated from field: string operation = 8;
    */
   operation: string;
+
+  /**
+   * How well it guesses: the same training without the last sessions, asked about these.
+   *
+   * @generated from field: polyphony.ai.v1.ModelQuality quality = 9;
+   */
+  quality?: ModelQuality | undefined;
 };
 
 /**
@@ -134,6 +141,47 @@ export declare type ModelVersion = Message<"polyphony.ai.v1.ModelVersion"> & {
  * Use `create(ModelVersionSchema)` to create a new message.
  */
 export declare const ModelVersionSchema: GenMessage<ModelVersion>;
+
+/**
+ * How often the next track of a session that the model has not seen was among its first answers.
+ *
+ * @generated from message polyphony.ai.v1.ModelQuality
+ */
+export declare type ModelQuality = Message<"polyphony.ai.v1.ModelQuality"> & {
+  /**
+   * How many answers counted.
+   *
+   * @generated from field: uint32 answers = 1;
+   */
+  answers: number;
+
+  /**
+   * How many steps from one track to the next were judged.
+   *
+   * @generated from field: uint64 steps = 2;
+   */
+  steps: bigint;
+
+  /**
+   * The share of steps whose next track was among the answers, from 0 to 1.
+   *
+   * @generated from field: double hit_rate = 3;
+   */
+  hitRate: number;
+
+  /**
+   * The same share for a rival that always answers with what was played most in recent weeks.
+   *
+   * @generated from field: double popularity_hit_rate = 4;
+   */
+  popularityHitRate: number;
+};
+
+/**
+ * Describes the message polyphony.ai.v1.ModelQuality.
+ * Use `create(ModelQualitySchema)` to create a new message.
+ */
+export declare const ModelQualitySchema: GenMessage<ModelQuality>;
 
 /**
  * A tensor of a model's signature.

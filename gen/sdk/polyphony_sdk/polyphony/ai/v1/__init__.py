@@ -21,6 +21,7 @@ __all__ = (
     "ListModelsResponse",
     "Model",
     "ModelAlias",
+    "ModelQuality",
     "ModelRegistryServiceStub",
     "ModelState",
     "ModelVersion",
@@ -609,6 +610,36 @@ default_message_pool.register_message("polyphony.ai.v1", "ModelAlias", ModelAlia
 
 
 @dataclass(eq=False, repr=False)
+class ModelQuality(betterproto2.Message):
+    """
+    How often the next track of a session that the model has not seen was among its first answers.
+    """
+
+    answers: "int" = betterproto2.field(1, betterproto2.TYPE_UINT32)
+    """
+    How many answers counted.
+    """
+
+    steps: "int" = betterproto2.field(2, betterproto2.TYPE_UINT64)
+    """
+    How many steps from one track to the next were judged.
+    """
+
+    hit_rate: "float" = betterproto2.field(3, betterproto2.TYPE_DOUBLE)
+    """
+    The share of steps whose next track was among the answers, from 0 to 1.
+    """
+
+    popularity_hit_rate: "float" = betterproto2.field(4, betterproto2.TYPE_DOUBLE)
+    """
+    The same share for a rival that always answers with what was played most in recent weeks.
+    """
+
+
+default_message_pool.register_message("polyphony.ai.v1", "ModelQuality", ModelQuality)
+
+
+@dataclass(eq=False, repr=False)
 class ModelVersion(betterproto2.Message):
     """
     One trained model; it never changes.
@@ -665,6 +696,13 @@ class ModelVersion(betterproto2.Message):
     operation: "str" = betterproto2.field(8, betterproto2.TYPE_STRING)
     """
     The training operation that made it.
+    """
+
+    quality: "ModelQuality | None" = betterproto2.field(
+        9, betterproto2.TYPE_MESSAGE, optional=True
+    )
+    """
+    How well it guesses: the same training without the last sessions, asked about these.
     """
 
 
