@@ -17,34 +17,34 @@ class Settings(ServiceSettings):
 
 
 # services/garden/wiring.py
-from polyphony.garden.v1.bed_service_pb2_grpc import add_BedServiceServicer_to_server
-from services.garden.bed_servicer import BedServicer
-from services.garden.settings import Settings
-from services.runtime.hosting import Service
-from services.runtime.road import Road
-
 def build(settings: Settings) -> Service:
-    database = Database(settings.database_url)         # opened by the start hook, not here
-    road = Road.remote(settings, database)             # identity, policy and consent come from auth and compliance
-    weather = WeatherStub(road.channels.to(settings.weather_endpoint))
-    service = Service(
-        name="garden",
-        settings=settings,
-        servicers=[(add_BedServiceServicer_to_server, BedServicer(database, weather))],
-        interceptors=[road.interceptor()],             # the one chain of `interceptors.chain(...)`
-    )
-    service.on_start(database.open)                    # in order; the listener opens after the last one
-    service.on_stop(database.close)                    # in reverse order of registration, after the last call ended
-    road.attach(service)                               # followers, audit relay, readiness
-    service.background("weather", forecast.run)        # a coroutine function; its death makes the service NOT_SERVING
-    service.ready_when("database", database.reachable) # a sync or async predicate, asked twice a second
+    keyring = Keyring.from_file(settings.kek_file)
+    migrations = Path(__file__).parent / "migrations"
+    database = Database(settings.database_url, domain="garden", keyring=keyring, migrations=migrations)
+    member = Member(settings, database)                # identity, channels, feeds, audit, limits: the road's ports
+    weather = WeatherServiceStub(
+        member.channels.to(settings.weather_endpoint, "polyphony.weather.v1.WeatherService")
+    )                                                  # carries deadline, trace, purpose, person; raises Fault
+    service = member.service([(add_BedServiceServicer_to_server, BedServicer(database, weather))])
+    service.on_start(seed_beds)                        # in order; the database is open; the listener opens last
+    service.on_stop(flush_beds)                        # in reverse order, after the last call; the database is open
+    service.background("forecast", forecast.run)       # a coroutine function; ends by cancellation only
+    service.ready_when("weather", weather_is_known)    # a sync or async predicate, asked twice a second
     return service
 ```
 
 The order of a stop: health says NOT_SERVING; `drain_seconds` pass so that the balancer notices; no new call is
 accepted and the running ones end within `grace_seconds`; background tasks are cancelled; stop hooks run in reverse.
 
-Modules: `settings`, `tuning`, `hosting` (`Service`), `lifecycle` (running and draining), `health`, `reflection`,
-`logs`, `telemetry`, `metrics`, `service_identity`, `channels`, `feeds`, `authentication`, `authorization`, `consents`,
-`limits`; and, for data, `persistence`, `keyring`, `events`, `audit`, `ids`, `idempotency`.
+A job that works for a person outside any call says so around its calls to other services:
+`with on_behalf_of(tenant, user, policy_pb2.PURPOSE_...): ...` (`channels`).
+
+Auth and compliance serve feeds that they also follow: `member.authorities = replace(member.authorities,
+authorization=lambda requests: servicer.SyncAuthorization(requests, None), keys=..., consents=None)` before
+`member.service(...)`. `service.background("...", feed.run)` keeps the serving half going.
+
+Modules: `settings`, `tuning`, `member`, `hosting` (`Service`), `lifecycle` (running and draining), `health`,
+`reflection`, `logs`, `telemetry`, `metrics`, `service_identity`, `channels`, `feeds`, `tokens` and `authentication`,
+`authorization`, `consents`, `limits`; and, for data, `persistence`, `keyring`, `events`, `audit_*`, `ids`,
+`idempotency`.
 '''

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterable, Callable, Coroutine, Mapping
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
@@ -12,6 +12,7 @@ from google.rpc import error_details_pb2, status_pb2
 from interceptors.faults import ERROR_DOMAIN, Fault, FieldViolation, Precondition
 from polyphony.errors.v1 import reason_pb2
 
+Metadata = Mapping[str, str] | Sequence[tuple[str, str]]
 _DETAILS = "grpc-status-details-bin"
 
 
@@ -67,7 +68,7 @@ class CarryingChannel(grpc.aio.Channel):
             request: Any,
             *,
             timeout: float | None = None,  # noqa: ASYNC109 - the name that stubs promise
-            metadata: Mapping[str, str] | None = None,
+            metadata: Metadata = (),
         ) -> Any:
             passport = self._passport()
             try:
@@ -84,7 +85,7 @@ class CarryingChannel(grpc.aio.Channel):
             request: Any,
             *,
             timeout: float | None = None,  # noqa: ASYNC109 - the name that stubs promise
-            metadata: Mapping[str, str] | None = None,
+            metadata: Metadata = (),
         ) -> AsyncGenerator[Any, None]:
             passport = self._passport()
             stream: Any = callable_(
@@ -124,8 +125,8 @@ class CarryingChannel(grpc.aio.Channel):
         await self.close()
 
 
-def _joined(own: Mapping[str, str] | None, passport: Passport) -> tuple[tuple[str, str], ...]:
-    return tuple({**(own or {}), **passport.metadata}.items())
+def _joined(own: Metadata, passport: Passport) -> tuple[tuple[str, str], ...]:
+    return tuple({**dict(own), **passport.metadata}.items())
 
 
 def fault_of_rpc(error: grpc.aio.AioRpcError, endpoint: str) -> Fault:

@@ -64,12 +64,13 @@ class Service:
         """Be SERVING only while `check` says True. It is asked twice a second; an exception is False."""
         self.checks[name] = check
 
-    def service_names(self) -> list[str]:
-        """The full names of the gRPC services it serves, as registered."""
-        names = _Names()
-        for add, servicer in self.servicers:
-            add(servicer, names)
-        return names.seen
+
+def service_names(servicers: Sequence[Registration]) -> list[str]:
+    """The full names of the gRPC services that `servicers` answer."""
+    names = _Names()
+    for add, servicer in servicers:
+        add(servicer, names)
+    return names.seen
 
 
 class _Names:

@@ -20,9 +20,10 @@ from typing import Self
 import grpc
 
 from services.runtime.health import Health
-from services.runtime.hosting import Service, build_server, call_hook
+from services.runtime.hosting import Service, build_server, call_hook, service_names
 from services.runtime.metrics import READY, serve_metrics
 from services.runtime.reflection import MeshReflection
+from services.runtime.telemetry import install_tracing
 from services.runtime.tuning import Tuning
 
 _LOG = logging.getLogger(__name__)
@@ -36,13 +37,16 @@ class Host:
         self._hosted = [_Hosted(service) for service in services]
         self._tuning = tuning
         self._stop_metrics: Callable[[], None] = lambda: None
+        self._stop_tracing: Callable[[], None] = lambda: None
         self._signals = 0
         self._signalled = asyncio.Event()
 
     async def start(self) -> None:
         """Run start hooks, listen, start background tasks. Where one fails, what was started is stopped again."""
         try:
-            self._stop_metrics = serve_metrics(self._hosted[0].service.settings.metrics_port)
+            first = self._hosted[0].service.settings
+            self._stop_metrics = serve_metrics(first.metrics_port)
+            self._stop_tracing = install_tracing(first)
             for hosted in self._hosted:
                 await hosted.start()
                 _LOG.info("listening", extra={"fields": hosted.describe(self._tuning)})
@@ -57,6 +61,7 @@ class Host:
         await asyncio.gather(*(hosted.drain(hurried=hurried) for hosted in self._hosted))
         for hosted in reversed(self._hosted):
             await hosted.close()
+        await asyncio.to_thread(self._stop_tracing)  # waits for the collector
         self._stop_metrics()
 
     async def run(self) -> int:
@@ -101,7 +106,7 @@ class _Hosted:
     def __init__(self, service: Service) -> None:
         self.service = service
         self.death = asyncio.Event()
-        self._health = Health(service.service_names())
+        self._health = Health(service_names(service.servicers))
         self._server: grpc.aio.Server | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._hurry = asyncio.Event()
