@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 from cli.edge.render import Edge
 from cli.mesh import envoy, redis, triton
-from cli.mesh.identity import make_certificates, make_keys
+from cli.mesh.identity import certificates_in, make_certificates, make_keys
 from cli.mesh.probes import envoy_sees
 from cli.mesh.program import Port, Program
 from cli.mesh.settings import CHECKOUT, DOMAINS, METRICS_OFFSET, MeshSettings
@@ -23,6 +23,7 @@ def prepare(settings: MeshSettings, workers: Mapping[str, int]) -> list[Program]
     for name in FOLDERS:
         (settings.home / name).mkdir(mode=0o700, exist_ok=True)
     make_keys(settings.keys, DOMAINS)
+    make_certificates(settings.home / "certs", settings.keys)
     triton_paths = triton.TritonPaths(
         environment=settings.triton_environment,
         state=settings.home / "triton",
@@ -46,7 +47,7 @@ def prepare(settings: MeshSettings, workers: Mapping[str, int]) -> list[Program]
 
 def edge_of(settings: MeshSettings, workers: Mapping[str, int]) -> Edge:
     """The edge in front of the workers of this mesh."""
-    certificates = make_certificates(settings.home / "certs", settings.keys)
+    certificates = certificates_in(settings.home / "certs", settings.keys)
     return Edge(
         http_port=settings.http_port,
         https_port=settings.https_port,

@@ -19,7 +19,7 @@ def write_config(edge: Edge, path: Path) -> None:
     """Render `edge` to `path`. Raises `MeshError` with Envoy's own words when Envoy would not start with it."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     candidate = path.with_suffix(".new.yaml")
-    candidate.write_text(yaml.dump(render(edge), sort_keys=False, Dumper=_PlainDumper))
+    candidate.write_text(as_yaml(edge))
     if not path.exists() or path.read_bytes() != candidate.read_bytes():
         command = [find("envoy"), "--mode", "validate", "--log-level", "error", "-c", str(candidate)]
         checked = subprocess.run(command, capture_output=True, text=True)
@@ -27,6 +27,11 @@ def write_config(edge: Edge, path: Path) -> None:
             lines = (checked.stderr or checked.stdout).strip().splitlines()
             raise MeshError(f"Envoy refuses its configuration {candidate}: {' '.join(lines[-2:])}")
     candidate.replace(path)
+
+
+def as_yaml(edge: Edge) -> str:
+    """The rendered configuration as text."""
+    return str(yaml.dump(render(edge), sort_keys=False, Dumper=_PlainDumper))
 
 
 def program(edge: Edge, config: Path) -> Program:

@@ -51,9 +51,14 @@ def make_keys(folder: Path, domains: Iterable[str]) -> None:
         _once(folder / name, lambda: secrets.token_urlsafe(32).encode())
 
 
+def certificates_in(certificates: Path, keys: Path) -> Certificates:
+    """Where `make_certificates` puts them, whether or not it did."""
+    return Certificates(certificates / "ca.pem", certificates / "edge.pem", keys / "edge.key")
+
+
 def make_certificates(certificates: Path, keys: Path) -> Certificates:
     """Make a certificate authority and a certificate for localhost, unless they exist and still hold for a month."""
-    made = Certificates(certificates / "ca.pem", certificates / "edge.pem", keys / "edge.key")
+    made = certificates_in(certificates, keys)
     if made.edge.exists() and _expiry(made.edge) > datetime.now(UTC) + timedelta(days=30):
         return made
     certificates.mkdir(mode=0o700, parents=True, exist_ok=True)
