@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 from contextlib import aclosing
-from datetime import timedelta
 from typing import Any
-
-from google.protobuf.duration_pb2 import Duration
 
 from polyphony.compliance.v1 import consent_feed_service_pb2 as pb
 from polyphony.compliance.v1.consent_feed_service_pb2_grpc import ConsentFeedServiceServicer
@@ -21,12 +18,10 @@ MAX_CONSENTS_PER_MESSAGE = 10_000
 
 
 class ConsentFeedService(ConsentFeedServiceServicer):
-    """Carries the consent state to every service. ``lease`` is in seconds."""
+    """Carries the consent state to every service."""
 
-    def __init__(self, feed: Feed[Sequence[SubjectState], SubjectState], lease: float) -> None:
+    def __init__(self, feed: Feed[Sequence[SubjectState], SubjectState]) -> None:
         self._feed = feed
-        self._lease = Duration()
-        self._lease.FromTimedelta(timedelta(seconds=lease))
 
     async def SyncConsents(
         self, request_iterator: AsyncIterator[pb.SyncConsentsRequest], context: Any
@@ -34,29 +29,29 @@ class ConsentFeedService(ConsentFeedServiceServicer):
         """A snapshot, then changes, and heartbeats between them."""
         async with aclosing(self._feed.serve(_acks(request_iterator))) as updates:
             async for update in updates:
-                for message in self._messages(update):
+                for message in _messages(update):
                     yield message
 
-    def _messages(
-        self, update: Update[Sequence[SubjectState], SubjectState]
-    ) -> Iterator[pb.SyncConsentsResponse]:
-        match update:
-            case Snapshot(version, states):
-                for at in range(0, len(states) or 1, MAX_CONSENTS_PER_MESSAGE):
-                    yield pb.SyncConsentsResponse(
-                        version=version,
-                        reset=at == 0,
-                        partial=at + MAX_CONSENTS_PER_MESSAGE < len(states),
-                        consents=[_consent(state) for state in states[at : at + MAX_CONSENTS_PER_MESSAGE]],
-                    )
-            case Delta(previous, version, state):
+
+def _messages(update: Update[Sequence[SubjectState], SubjectState]) -> Iterator[pb.SyncConsentsResponse]:
+    """The messages that say ``update``: one, or several for a snapshot that one message cannot hold."""
+    match update:
+        case Snapshot(version, states):
+            for at in range(0, len(states) or 1, MAX_CONSENTS_PER_MESSAGE):
                 yield pb.SyncConsentsResponse(
-                    version=version, previous_version=previous, consents=[_consent(state)]
+                    version=version,
+                    reset=at == 0,
+                    partial=at + MAX_CONSENTS_PER_MESSAGE < len(states),
+                    consents=[_consent(state) for state in states[at : at + MAX_CONSENTS_PER_MESSAGE]],
                 )
-            case Beat(version, echo):
-                yield pb.SyncConsentsResponse(
-                    version=version, previous_version=version, lease=self._lease, echo=echo
-                )
+        case Delta(previous, version, state):
+            yield pb.SyncConsentsResponse(
+                version=version, previous_version=previous, consents=[_consent(state)]
+            )
+        case Beat(version, echo, lease):
+            message = pb.SyncConsentsResponse(version=version, previous_version=version, echo=echo)
+            message.lease.FromNanoseconds(int(lease * 1e9))
+            yield message
 
 
 async def _acks(requests: AsyncIterator[pb.SyncConsentsRequest]) -> AsyncIterator[Ack]:
