@@ -3,7 +3,7 @@
 Casbin is the language and the source of truth; a test holds this compiler to plain Casbin's answers on generated
 policies. It understands one model, the one below, and refuses any other rather than guess.
 
-A caller has several roles. A rule matches one of them or a role that it inherits (over at most ten steps, as in
+A caller has several roles. A rule matches one of them or a role that it inherits (over at most nine steps, as in
 Casbin), the caller's tenant or `*`, and the permission, or its beginning where the rule ends in `*`. One deny outweighs
 every allow. An allowed caller's scope is `tenant` where any matching rule says so, else `own`.
 """
@@ -27,7 +27,7 @@ e = some(where (p.eft == allow)) && !some(where (p.eft == deny))
 [matchers]
 m = g(r.sub, p.sub) && (p.dom == "*" || r.dom == p.dom) && keyMatch(r.act, p.act)
 """
-MAX_INHERITANCE_STEPS = 10
+MAX_INHERITANCE_STEPS = 9
 _MAX_REMEMBERED_DECISIONS = 65_536
 
 
