@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any, Never, cast
 
 from sqlalchemy import ClauseElement, Insert, Table, TextClause, Update, event
 from sqlalchemy.orm import InstanceState, ORMExecuteState, Session, UOWTransaction, with_loader_criteria
@@ -23,6 +23,12 @@ class ScopedSession(Session):
     def __init__(self, *args: Any, tenant: str, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.tenant = tenant
+
+    def bulk_save_objects(self, *args: Any, **kwargs: Any) -> Never:
+        """Refused, as its two siblings: they pass by the checks of a flush. Use ``tx.bulk_insert``."""
+        raise ScopeError("the session's bulk methods have no tenant criterion: use tx.bulk_insert")
+
+    bulk_insert_mappings = bulk_update_mappings = bulk_save_objects
 
 
 def _mismatch() -> Fault:
@@ -99,9 +105,12 @@ def _fill_tenant(state: ORMExecuteState, tenant: str) -> None:
 def _keep_tenant(state: ORMExecuteState) -> None:
     statement = state.statement
     assert isinstance(statement, Update)
-    named = {getattr(key, "name", key) for key in statement._values or {}}
-    rows = [state.parameters] if isinstance(state.parameters, dict) else state.parameters or ()
-    if "tenant" in named or any("tenant" in row for row in rows):
+    # Given rows, an UPDATE matches by primary key alone and takes no criterion.
+    if isinstance(state.parameters, list):
+        raise ScopeError("an UPDATE of rows by primary key has no tenant criterion: load and change them")
+    if "tenant" in {
+        getattr(key, "name", key) for key in (*(statement._values or ()), *(state.parameters or ()))
+    }:
         raise ScopeError("a row never changes its tenant")
 
 
