@@ -162,8 +162,8 @@ class Aborted(Fault):
     """A servicer's own `context.abort(code, details)`: the code is the servicer's, the reason is unspecified."""
 
     def __init__(self, code: grpc.StatusCode, details: str) -> None:
-        super().__init__(reason_pb2.REASON_UNSPECIFIED, details or code.name)
         self._code = code
+        super().__init__(reason_pb2.REASON_UNSPECIFIED, details or code.name)
 
     @property
     def name(self) -> str:

@@ -10,6 +10,9 @@ from polyphony.errors.v1 import reason_pb2
 
 AUTHORIZATION_METADATA = "authorization"
 
+FORWARDED_METADATA = "x-forwarded-for"
+"""The edge appends the address that it was called from; what a client wrote before that is not believed."""
+
 
 def limits(road: Road, method: MethodContract, onward: Endpoint) -> Endpoint:
     """Take the call's cost from its caller's budget and a place among the calls in flight; refuse oversize requests."""
@@ -41,7 +44,9 @@ def limits(road: Road, method: MethodContract, onward: Endpoint) -> Endpoint:
     async def admitted(call: Call) -> bytes | None:
         assert limiter is not None
         call.step = "limits"
-        limiter.admit(call.metadata.get(AUTHORIZATION_METADATA, ""), call.peer, cost, priority)
+        forwarded = call.metadata.get(FORWARDED_METADATA, "")
+        origin = forwarded.rpartition(",")[2].strip() or call.peer
+        limiter.admit(call.metadata.get(AUTHORIZATION_METADATA, ""), origin, cost, priority)
         try:
             return await sized(call)
         finally:
