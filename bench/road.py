@@ -12,7 +12,6 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 from bench.echo_road import access_token
 from bench.h2load import Load, load
@@ -32,7 +31,7 @@ def run() -> None:
     results: dict[str, list[Load]] = {mode: [] for mode in MODES}
     with _server("default") as default, _server("tuned") as tuned, _server("road") as road:
         targets = {"default": default, "tuned": tuned, "road": road}
-        for mode, target in targets.items():
+        for target in targets.values():
             load(target, body, metadata, calls=CALLS // 4)
         for _ in range(ROUNDS):
             for mode, target in targets.items():

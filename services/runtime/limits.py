@@ -67,5 +67,5 @@ class Limiter:
 
 
 def _host(peer: str) -> str:
-    """`ipv4:10.0.0.1:53124` without the port."""
-    return peer.rpartition(":")[0]
+    """`ipv4:10.0.0.1:53124` without the port; an address that the edge forwarded as it is."""
+    return peer.rpartition(":")[0] if peer.startswith(("ipv4:", "ipv6:")) else peer
