@@ -103,7 +103,7 @@ class World:
         method: str,
         requests: Requests,
         *,
-        token: str | None = "good",
+        token: str | None = "good",  # noqa: S107
         seconds: float | None = None,
         arrived: Callable[[Any], None] | None = None,
         **metadata: str,
