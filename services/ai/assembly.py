@@ -28,18 +28,31 @@ class Assembly:
     """The parts of a running ai domain."""
 
     settings: Settings
+    storage: SqlStorage
     changes: Changes
     serving: Serving
     start: StartTraining
     get: GetTraining
     cancel: CancelTraining
-    run: RunTraining
     recommend: Recommend
     infer: Infer
     list_models: ListModels
     get_model: GetModel
     set_alias: SetAlias
     quarantine: Quarantine
+
+    def trainer(self, plays: PlaySource, consents: Consents) -> RunTraining:
+        """The worker of trainings of this process."""
+        return RunTraining(
+            self.storage,
+            plays,
+            consents,
+            self.serving,
+            self.changes,
+            worker=f"{self.settings.host}:{self.settings.port}/{self.settings.worker}",
+            lease_seconds=self.settings.training_lease_seconds,
+            poll_seconds=self.settings.training_poll_seconds,
+        )
 
     async def keep_tidy(self) -> None:
         """Drop what is idle or may not be used any more, from time to time, until cancelled."""
@@ -51,30 +64,19 @@ class Assembly:
             await asyncio.sleep(self.settings.tidy_seconds)
 
 
-def assemble(
-    settings: Settings, database: Database, server: ModelServer, plays: PlaySource, consents: Consents
-) -> Assembly:
+def assemble(settings: Settings, database: Database, server: ModelServer) -> Assembly:
     """Builds the domain over a database that need not be open yet."""
     storage = SqlStorage(database)
     changes = Changes()
     serving = Serving(storage, server, held=settings.loaded_models, idle_seconds=settings.model_idle_seconds)
     return Assembly(
         settings=settings,
+        storage=storage,
         changes=changes,
         serving=serving,
         start=StartTraining(storage, changes),
         get=GetTraining(storage),
         cancel=CancelTraining(storage),
-        run=RunTraining(
-            storage,
-            plays,
-            consents,
-            serving,
-            changes,
-            worker=f"{settings.host}:{settings.port}/{settings.worker}",
-            lease_seconds=settings.training_lease_seconds,
-            poll_seconds=settings.training_poll_seconds,
-        ),
         recommend=Recommend(storage, serving),
         infer=Infer(storage, serving),
         list_models=ListModels(storage),

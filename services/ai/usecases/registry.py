@@ -69,7 +69,7 @@ class SetAlias:
             number = None
             if version:
                 name = VersionName.parse(version, field="version")
-                if (name.user, name.model) != (user, model):
+                if name.user not in (user, "me") or name.model != model:
                     raise Fault(
                         reason_pb2.REASON_REQUEST_INVALID,
                         "The version is one of another model.",

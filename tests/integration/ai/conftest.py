@@ -23,6 +23,7 @@ from services.ai.model import Training
 from services.ai.ports import Stores
 from services.ai.settings import Settings
 from services.ai.training import Play, Track
+from services.ai.usecases.run_training import RunTraining
 from services.runtime.ids import new_id
 from services.runtime.keyring import Keyring
 from services.runtime.persistence import Database
@@ -75,6 +76,7 @@ class Domain:
     """A running domain and what the test decides about its surroundings."""
 
     ai: Assembly
+    run: RunTraining
     database: Database
     plays: Plays
     consents: Consents
@@ -99,7 +101,7 @@ class Domain:
     async def train(self, user: str) -> Training:
         """Ask for a training and run it to its end."""
         training = await self.start(user)
-        assert await self.ai.run.once()
+        assert await self.run.once()
         return await self.get(training)
 
     async def get(self, training: Training) -> Training:
@@ -168,9 +170,8 @@ def worker(tmp_path: Path, database_url: str, triton_server: Any) -> Worker:
         )
         plays, consents = Plays(), Consents()
         try:
-            yield Domain(
-                assemble(settings, database, triton, plays, consents), database, plays, consents, triton
-            )
+            ai = assemble(settings, database, triton)
+            yield Domain(ai, ai.trainer(plays, consents), database, plays, consents, triton)
         finally:
             await triton.unload(triton.present())
             await triton.close()

@@ -227,7 +227,7 @@ async def test_one_training_at_a_time_and_a_cancelled_one_changes_nothing(domain
             await domain.ai.cancel(user="ada", training=training.id, answer=lambda ended: ended)
 
     domain.plays.between = cancel_while_reading
-    assert await domain.ai.run.once()
+    assert await domain.run.once()
     ended = await domain.get(training)
     assert ended.state == State.CANCELLED
     assert domain.triton.present() == []
@@ -240,9 +240,9 @@ async def test_passing_faults_are_tried_again_lasting_ones_are_not(domain: Any) 
     domain.plays.faults = [Fault(reason_pb2.REASON_DEPENDENCY_UNAVAILABLE)]
     training = await domain.train("ada")
     assert (training.state, training.attempts) == (State.RUNNING, 1)
-    assert not await domain.ai.run.once(), "the pause is not over"
+    assert not await domain.run.once(), "the pause is not over"
     await asyncio.sleep(2.1)
-    assert await domain.ai.run.once()
+    assert await domain.run.once()
     assert (await domain.get(training)).state == State.SUCCEEDED
     domain.plays.faults = [Fault(reason_pb2.REASON_CONSENT_WITHDRAWN)]
     assert (await domain.train("bob")).failure_reason == "CONSENT_WITHDRAWN"
@@ -308,12 +308,12 @@ async def test_a_worker_that_died_is_replaced_and_cannot_finish_later(worker: An
         one.plays.between = hang
         training = await one.start("ada")
         # Without its lease keeper a worker looks like one that has lost its machine.
-        one.ai.run._keep = lambda _training: asyncio.sleep(3600)
-        slow = asyncio.create_task(one.ai.run.once())
+        one.run._keep = lambda _training: asyncio.sleep(3600)
+        slow = asyncio.create_task(one.run.once())
         await stuck.wait()
-        assert not await two.ai.run.once(), "the lease still holds"
+        assert not await two.run.once(), "the lease still holds"
         await asyncio.sleep(0.7)
-        assert await two.ai.run.once()
+        assert await two.run.once()
         done = await two.get(training)
         assert (done.state, done.attempts) == (State.SUCCEEDED, 2)
         await slow
@@ -331,12 +331,12 @@ async def test_a_long_step_keeps_the_lease_and_a_stopping_worker_gives_the_train
 
         one.plays.between = slow
         training = await one.start("ada")
-        running = asyncio.create_task(one.ai.run.once())
+        running = asyncio.create_task(one.run.once())
         await asyncio.sleep(1.0)
-        assert not await two.ai.run.once()
+        assert not await two.run.once()
         running.cancel()
         with pytest.raises(asyncio.CancelledError):
             await running
         assert (await two.get(training)).state == State.QUEUED
-        assert await two.ai.run.once()
+        assert await two.run.once()
         assert (await two.get(training)).state == State.SUCCEEDED
