@@ -1,16 +1,16 @@
 """One running program: started in a process group of its own, ended as a group, never orphaned."""
 
-import ctypes
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 from cli.mesh.program import MeshError, Program
 
-_PR_SET_PDEATHSIG = 1
+_TETHER = Path(__file__).with_name("tether.py")
 
 
 class Child:
@@ -23,21 +23,18 @@ class Child:
         self.log_offset = log.stat().st_size if log.exists() else 0
         """Where in the log this run of the program begins."""
         self.started = time.monotonic()
+        if not os.access(program.argv[0], os.X_OK):
+            raise MeshError(f"{program.name} cannot be started: {program.argv[0]} is not there to be run")
         descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         try:
             self._process = subprocess.Popen(
-                program.argv,
+                [sys.executable, "-I", "-S", str(_TETHER), *program.argv],
                 env={**os.environ, **program.environment},
                 stdin=subprocess.DEVNULL,
                 stdout=descriptor,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                preexec_fn=_die_with_parent,  # safe: the supervisor has no threads
             )
-        except OSError as error:
-            raise MeshError(
-                f"{program.name} cannot be started: {error.strerror}: {program.argv[0]}"
-            ) from None
         finally:
             os.close(descriptor)
 
@@ -114,11 +111,3 @@ def sweep(program: Program) -> None:
         folder, _, name = pattern.rpartition("/")
         for path in Path(folder).glob(name):
             path.unlink(missing_ok=True)
-
-
-def _die_with_parent() -> None:
-    """In the child, before exec: get SIGTERM when the supervisor dies, however it dies (Linux)."""
-    try:
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-    except (OSError, AttributeError):
-        return
