@@ -43,9 +43,9 @@ class Instant(TypeDecorator[datetime]):
 class Sealed(TypeDecorator[bytes]):
     """Ciphertext under the data key of the person it speaks of; see :meth:`SubjectKeys.of`.
 
-    ``field`` is the full proto name of the field whose FieldPolicy demands the protection. The type cannot encrypt by
-    itself (the associated data needs tenant, subject and row); it refuses anything that was not sealed, so that
-    plain text cannot slip into the column.
+    ``field`` is the full proto name of the field whose FieldPolicy demands the protection; ``more`` names the others
+    where one value holds several. The type cannot encrypt by itself (the associated data needs tenant, subject and
+    row); it refuses anything that was not sealed, so that plain text cannot slip into the column.
     """
 
     impl = LargeBinary
@@ -56,9 +56,10 @@ class Sealed(TypeDecorator[bytes]):
     OVERHEAD = 1 + 12 + 16
     """Bytes added by sealing: version, nonce, authentication tag."""
 
-    def __init__(self, field: str) -> None:
+    def __init__(self, field: str, *more: str) -> None:
         super().__init__()
         self.field = field
+        self.fields = (field, *more)
 
     def process_bind_param(self, value: bytes | None, dialect: Dialect) -> bytes | None:
         if value is None:
@@ -77,6 +78,7 @@ class BlindIndex(TypeDecorator[bytes]):
     def __init__(self, field: str) -> None:
         super().__init__()
         self.field = field
+        self.fields = (field,)
 
     def process_bind_param(self, value: bytes | None, dialect: Dialect) -> bytes | None:
         if value is not None and (not isinstance(value, bytes) or len(value) != 32):
@@ -91,5 +93,6 @@ def protected_fields(metadata: MetaData) -> dict[str, list[str]]:
         for column in table.columns:
             kind: Any = column.type
             if isinstance(kind, Sealed | BlindIndex):
-                found.setdefault(kind.field, []).append(f"{table.name}.{column.name}")
+                for field in kind.fields:
+                    found.setdefault(field, []).append(f"{table.name}.{column.name}")
     return found

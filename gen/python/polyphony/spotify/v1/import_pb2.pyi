@@ -144,11 +144,11 @@ class Import(_message.Message):
     """The reason of a failure, as in ErrorInfo; empty otherwise."""
     @_builtins.property
     def rejections(self) -> _containers.RepeatedCompositeFieldContainer[Global___Rejection]:
-        """The first 1,000 that could not be used, and why."""
+        """The first 1,000 that could not be used, and why. Left out of lists of imports."""
 
     @_builtins.property
     def ignored_entries(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Entries of the archive that hold no audio history and were left unread."""
+        """Entries of the archive that hold no audio history and were left unread. Left out of lists of imports."""
 
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:

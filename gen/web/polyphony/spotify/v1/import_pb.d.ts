@@ -88,14 +88,14 @@ export declare type Import = Message<"polyphony.spotify.v1.Import"> & {
   playsRejected: bigint;
 
   /**
-   * The first 1,000 that could not be used, and why.
+   * The first 1,000 that could not be used, and why. Left out of lists of imports.
    *
    * @generated from field: repeated polyphony.spotify.v1.Rejection rejections = 11;
    */
   rejections: Rejection[];
 
   /**
-   * Entries of the archive that hold no audio history and were left unread.
+   * Entries of the archive that hold no audio history and were left unread. Left out of lists of imports.
    *
    * @generated from field: repeated string ignored_entries = 12;
    */
