@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+from interceptors.faults import Fault
 from services.auth.adapters.argon2 import Argon2Hasher
 from services.auth.adapters.authorization_state import SqlAuthorizationState
 from services.auth.adapters.common_passwords import read_common_passwords
@@ -31,7 +34,13 @@ from services.auth.usecases.refresh import Refresh
 from services.auth.usecases.sign_up import SignUp
 from services.auth.usecases.who_am_i import WhoAmI
 from services.runtime.feeds import Feed
+from services.runtime.feeds.board import SqlFeedBoard
 from services.runtime.persistence import Database
+
+UPKEEP_SECONDS = 60.0
+"""How often old keys and rows are looked for: well within the lead of a new key."""
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +63,16 @@ class Assembly:
     async def close(self) -> None:
         """Lets running hashes finish."""
         await self.hasher.close()
+
+    async def upkeep(self) -> None:
+        """Replaces old signing keys and removes what no decision needs any more, until cancelled."""
+        while True:
+            await asyncio.sleep(UPKEEP_SECONDS)
+            try:
+                await asyncio.to_thread(self.keys.tend, datetime.now(UTC))
+                await self.storage.sweep()
+            except (Fault, OSError, ValueError) as error:
+                _log.warning("upkeep is put off: %s", error)
 
 
 def assemble(settings: Settings, database: Database) -> Assembly:
@@ -93,9 +112,11 @@ def assemble(settings: Settings, database: Database) -> Assembly:
     terms = TokenTerms(settings.token_issuer, settings.token_audience, lifetime)
     issuer = TokenIssuer(terms, keys, JwtSigner(), refresh_tokens)
     state = SqlAuthorizationState(database)
-    feed = Feed[AuthorizationState, AuthorizationChange](state, lease=settings.feed_lease_seconds)
+    feed = Feed[AuthorizationState, AuthorizationChange](
+        state, lease=settings.feed_lease_seconds, board=SqlFeedBoard(database, "authorization")
+    )
     publisher = FeedPublisher(feed)
-    storage = SqlStorage(database)
+    storage = SqlStorage(database, attempts_kept=delays.forget_after)
     verbs = AuthVerbs(
         sign_up=SignUp(storage, hasher, policy, addresses),
         log_in=LogIn(storage, hasher, addresses, refresh_tokens, issuer, sessions=sessions, delays=delays),

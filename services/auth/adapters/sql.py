@@ -118,9 +118,10 @@ class SqlStores:
 class SqlStorage:
     """The Storage of `ports`."""
 
-    def __init__(self, database: Database) -> None:
-        """Over the domain's database."""
+    def __init__(self, database: Database, *, attempts_kept: timedelta) -> None:
+        """Over the domain's database. `attempts_kept` is how long a log-in attempt counts."""
         self._database = database
+        self._attempts_kept = attempts_kept
 
     async def read(self, work: Callable[[Stores], R], *, tenant: str) -> R:
         """Runs `work` on one snapshot."""
@@ -142,15 +143,13 @@ class SqlStorage:
         """Runs `work` beside the call's change."""
         return await self._database.write(lambda tx: work(SqlStores(tx, tenant)), tenant=tenant, aside=True)
 
-    async def sweep(self, *, attempts_kept: timedelta, sessions_kept: timedelta) -> None:
-        """Removes what no decision needs any more: old attempts, expired sessions, revocations of expired
-        tokens.
-        """
+    async def sweep(self) -> None:
+        """Removes what no decision needs any more: old attempts, expired sessions, revocations of expired tokens."""
 
         def remove(tx: Transaction) -> None:
             for statement in (
-                delete(LoginAttemptsRow).where(LoginAttemptsRow.last_time < tx.now - attempts_kept),
-                delete(SessionRow).where(SessionRow.expire_time < tx.now - sessions_kept),
+                delete(LoginAttemptsRow).where(LoginAttemptsRow.last_time < tx.now - self._attempts_kept),
+                delete(SessionRow).where(SessionRow.expire_time < tx.now),
                 delete(RevokedSessionRow).where(RevokedSessionRow.forget_time < tx.now),
             ):
                 tx.session.execute(statement, execution_options={"synchronize_session": False})

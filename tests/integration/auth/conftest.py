@@ -2,33 +2,20 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
-import pgserver
 import pytest
 from sqlalchemy import create_engine, text
 
-import services.auth
 from services.auth.assembly import Assembly, assemble
 from services.auth.settings import Settings
+from services.auth.wiring import MIGRATIONS
 from services.runtime.keyring import Keyring
 from services.runtime.persistence import Database
+from tests.fixtures.postgres import postgres_url
 
-MIGRATIONS = Path(services.auth.__file__).parent / "migrations"
-
-
-@pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The URL of a real PostgreSQL, as a role that row-level security binds."""
-    server = pgserver.get_server(tmp_path_factory.mktemp("postgres"))
-    admin = create_engine(server.get_uri().replace("postgresql://", "postgresql+psycopg://"))
-    with admin.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        connection.execute(text("CREATE ROLE polyphony LOGIN NOSUPERUSER"))
-        connection.execute(text("GRANT CREATE ON DATABASE postgres TO polyphony"))
-    yield admin.url.set(username="polyphony").render_as_string(hide_password=False)
-    admin.dispose()
-    server.cleanup()
+__all__ = ["postgres_url"]
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -36,7 +23,7 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """An empty database of each kind."""
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path / 'data' / 'auth.db'}"
-    url: str = request.getfixturevalue("postgres")
+    url: str = request.getfixturevalue("postgres_url")
     engine = create_engine(url)
     with engine.begin() as connection:
         connection.execute(text("DROP SCHEMA IF EXISTS auth CASCADE"))

@@ -4,10 +4,10 @@ import logging
 from pathlib import Path
 
 import pytest
-from services.auth.settings import Settings
-from services.runtime.persistence import SYSTEM, Database
 from sqlalchemy import MetaData, select
 
+from services.auth.settings import Settings
+from services.runtime.persistence import SYSTEM, Database
 from tests.integration.auth.conftest import running
 from tests.integration.auth.test_accounts import log_in, refused
 from tests.integration.auth.test_refresh import refresh
@@ -56,19 +56,31 @@ async def test_nothing_secret_rests_in_clear_or_is_told(
             await refused(refresh(assembly, second.refresh_token[:-1])),
             await refused(
                 assembly.verbs.sign_up(
-                    email=EMAIL, password=PASSWORD, display_name="", tenant_display_name="", answer=lambda user: user
+                    email=EMAIL,
+                    password=PASSWORD,
+                    display_name="",
+                    tenant_display_name="",
+                    answer=lambda user: user,
                 )
             ),
             await refused(
                 assembly.verbs.sign_up(
-                    email=EMAIL, password=EMAIL, display_name="", tenant_display_name="", answer=lambda user: user
+                    email=EMAIL,
+                    password=EMAIL,
+                    display_name="",
+                    tenant_display_name="",
+                    answer=lambda user: user,
                 )
             ),
         ]
         resting = await dump(database, tmp_path)
     assert user.id.encode() in resting, "the dump reads what was written"
-    told = caplog.text + "".join(f"{fault!r} {fault} {fault.details()!r} {fault.__cause__!r}" for fault in faults)
-    told += f"{user!r} {first!r} {second!r}".replace(repr(user.email), "").replace(repr(user.display_name), "")
+    told = caplog.text + "".join(
+        f"{fault!r} {fault} {fault.details()!r} {fault.__cause__!r}" for fault in faults
+    )
+    told += f"{user!r} {first!r} {second!r}".replace(repr(user.email), "").replace(
+        repr(user.display_name), ""
+    )
     secrets = {
         "e-mail": EMAIL,
         "local part": "canary.mailbox",
