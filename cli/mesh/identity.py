@@ -38,7 +38,8 @@ def make_keys(folder: Path, domains: Iterable[str]) -> None:
 
     For each domain its key-encryption key (`<domain>.kek`, 32 random bytes) and its Ed25519 service key
     (`<domain>.service.pem`, PKCS #8), with the public halves in `<domain>.service.pub.pem`; the key that signs the
-    audit ledger's checkpoints (`checkpoint.pem`); the passwords of Redis and Triton and of the demo account.
+    audit ledger's checkpoints (`checkpoint.pem`, with its public half); the passwords of Redis and Triton and of the
+    demo account.
     """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     for domain in domains:
@@ -47,8 +48,15 @@ def make_keys(folder: Path, domains: Iterable[str]) -> None:
         _once(private, _ed25519)
         _once(folder / f"{domain}.service.pub.pem", partial(_public_half, private))
     _once(folder / "checkpoint.pem", _ed25519)
+    _once(folder / "checkpoint.pub.pem", partial(_public_half, folder / "checkpoint.pem"))
     for name in ("redis.password", "triton.key", "demo.password"):
         _once(folder / name, lambda: secrets.token_urlsafe(32).encode())
+
+
+def checkpoint_public_key(folder: Path) -> bytes:
+    """The 32 bytes that verify the mesh's checkpoints, from its keys folder and not from the mesh itself."""
+    key = serialization.load_pem_public_key((folder / "checkpoint.pub.pem").read_bytes())
+    return key.public_bytes(serialization.Encoding.Raw, serialization.PublicFormat.Raw)
 
 
 def certificates_in(certificates: Path, keys: Path) -> Certificates:
