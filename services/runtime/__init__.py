@@ -41,7 +41,8 @@ A job that works for a person outside any call says so around its calls to other
 
 Auth and compliance serve feeds that they also follow: `member.authorities = replace(member.authorities,
 authorization=lambda requests: servicer.SyncAuthorization(requests, None), keys=..., consents=None)` before
-`member.service(...)`. `service.background("...", feed.run)` keeps the serving half going.
+`member.service(...)`. The serving half is `Feed(source, board=SqlFeedBoard(database, "authorization"))`, kept going by
+`service.background("...", feed.run)`.
 
 Modules: `settings`, `tuning`, `member`, `hosting` (`Service`), `lifecycle` (running and draining), `health`,
 `reflection`, `logs`, `telemetry`, `metrics`, `service_identity`, `channels`, `feeds`, `tokens` and `authentication`,

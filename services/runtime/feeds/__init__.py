@@ -19,6 +19,7 @@ A change made at one worker reaches the followers of another within `poll_second
 """
 
 from services.runtime.feeds.authority import Feed, FeedBoard, FeedSource, NotAcknowledged
+from services.runtime.feeds.board import SqlFeedBoard
 from services.runtime.feeds.follower import FeedFollower
 from services.runtime.feeds.messages import Ack, Beat, Connect, Delta, Snapshot, Update
 
@@ -33,5 +34,6 @@ __all__ = [
     "FeedSource",
     "NotAcknowledged",
     "Snapshot",
+    "SqlFeedBoard",
     "Update",
 ]

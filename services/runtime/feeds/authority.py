@@ -236,6 +236,7 @@ class Feed(Generic[State, Change]):
             return False
         await board.report(reached)
         self._reported = (reached, now)
+        await self._living(board)  # begins to count the silence of dead ones before anybody waits for it
         return True
 
     def _may_grant(self, stream: _Stream) -> bool:
@@ -279,20 +280,23 @@ class Feed(Generic[State, Change]):
                         await self._moved.wait()
 
     async def _wait_for_others(self, board: FeedBoard, version: int) -> None:
-        # A silent worker may have granted a lease as late as one lease after its last report.
-        silence = 2 * self._lease + self._poll
-        while True:
-            now = self._clock()
-            waiting = False
-            for worker, (counter, reached) in (await board.others()).items():
-                known = self._peers.get(worker)
-                if known is None or known[0] != counter:
-                    known = self._peers[worker] = (counter, now)
-                if now - known[1] > silence:
-                    await board.forget(worker)
-                    self._peers.pop(worker, None)
-                elif reached < version:
-                    waiting = True
-            if not waiting:
-                return
+        # What is waited for is another process's.
+        while any(reached < version for reached in await self._living(board)):  # noqa: ASYNC110
             await asyncio.sleep(0.02)
+
+    async def _living(self, board: FeedBoard) -> list[int]:
+        """What the other workers have reached; without those that have been silent for so long that no lease which they
+        may have granted still lasts. Such a worker grants again only after it has written a new line."""
+        silence = 2 * self._lease + self._poll
+        now = self._clock()
+        reached = []
+        for worker, (counter, acknowledged) in (await board.others()).items():
+            known = self._peers.get(worker)
+            if known is None or known[0] != counter:
+                known = self._peers[worker] = (counter, now)
+            if now - known[1] > silence:
+                await board.forget(worker)
+                self._peers.pop(worker, None)
+            else:
+                reached.append(acknowledged)
+        return reached

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Column, Integer, LargeBinary, PrimaryKeyConstraint, String, Table
+from sqlalchemy import BigInteger, Column, Integer, LargeBinary, PrimaryKeyConstraint, String, Table
 
 from services.runtime.persistence.columns import Instant
 from services.runtime.persistence.entities import domain_metadata
@@ -75,3 +75,14 @@ subject_keys = Table(
     PrimaryKeyConstraint("tenant", "subject"),
 )
 """Data keys, each wrapped by the key-encryption key named in ``kek``; ``wrapped`` is null once destroyed."""
+
+feed_workers = Table(
+    "feed_workers",
+    RUNTIME,
+    Column("feed", String(64), nullable=False),
+    Column("worker", String(64), nullable=False),
+    Column("counter", BigInteger, nullable=False),
+    Column("acknowledged", BigInteger, nullable=False),
+    PrimaryKeyConstraint("feed", "worker"),
+)
+"""How far the followers of each process that serves a feed have come; see :mod:`services.runtime.feeds`."""
