@@ -88,7 +88,14 @@ class ArtefactRow(TenantScoped, Entity):
 
     version: Mapped[str] = mapped_column(ForeignKey("versions.id"), primary_key=True)
     onnx: Mapped[bytes] = mapped_column(Sealed(field="polyphony.ai.v1.Item.uri"))
-    journal: Mapped[bytes] = mapped_column(Sealed(field="polyphony.ai.v1.Item.title"))
+    journal: Mapped[bytes] = mapped_column(
+        Sealed(
+            "polyphony.ai.v1.Item.title",
+            "polyphony.ai.v1.Item.artist",
+            "polyphony.ai.v1.Item.album",
+            "polyphony.ai.v1.Item.uri",
+        )
+    )
 
 
 class AliasRow(TenantScoped, Entity):
@@ -112,4 +119,6 @@ class AliasChangeRow(TenantScoped, Entity):
     number: Mapped[int | None]
     change_time: Mapped[datetime] = mapped_column(Instant)
     actor: Mapped[bytes] = mapped_column(Sealed(field="polyphony.ai.v1.AliasChange.actor"))
-    comment: Mapped[bytes] = mapped_column(Sealed(field="polyphony.ai.v1.AliasChange.comment"))
+    comment: Mapped[bytes] = mapped_column(
+        Sealed("polyphony.ai.v1.AliasChange.comment", "polyphony.ai.v1.SetAliasRequest.comment")
+    )

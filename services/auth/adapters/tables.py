@@ -44,8 +44,12 @@ class UserRow(Revisioned, TenantScoped, Entity):
 
     id: Mapped[str] = mapped_column(String(64), primary_key=True)
     address: Mapped[bytes] = mapped_column(BlindIndex(field="polyphony.auth.v1.User.email"), unique=True)
-    email: Mapped[bytes] = mapped_column(Sealed(field="polyphony.auth.v1.User.email"))
-    display_name: Mapped[bytes] = mapped_column(Sealed(field="polyphony.auth.v1.User.display_name"))
+    email: Mapped[bytes] = mapped_column(
+        Sealed("polyphony.auth.v1.User.email", "polyphony.auth.v1.SignUpRequest.email")
+    )
+    display_name: Mapped[bytes] = mapped_column(
+        Sealed("polyphony.auth.v1.User.display_name", "polyphony.auth.v1.SignUpRequest.display_name")
+    )
     roles: Mapped[list[str]] = mapped_column(JSON)
     password_hash: Mapped[str] = mapped_column(String(255))
     create_time: Mapped[datetime] = mapped_column(Instant)

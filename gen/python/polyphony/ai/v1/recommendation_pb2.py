@@ -27,7 +27,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from polyphony.policy.v1 import policy_pb2 as polyphony_dot_policy_dot_v1_dot_policy__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$polyphony/ai/v1/recommendation.proto\x12\x0fpolyphony.ai.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a polyphony/policy/v1/policy.proto\"\xdb\x01\n\x0eRecommendation\x12#\n\x04item\x18\x01 \x01(\x0b\x32\x15.polyphony.ai.v1.Item\x12\x31\n\x04kind\x18\x02 \x01(\x0e\x32#.polyphony.ai.v1.RecommendationKind\x12\r\n\x05score\x18\x03 \x01(\x01\x12\"\n\x06reason\x18\x04 \x01(\tB\x12\xbaH\x05r\x03\x18\x80\x08\xca\xf3\x18\x06\x08\x03\x10\x02(\x02\x12>\n\rcontributions\x18\x05 \x03(\x0b\x32\x1d.polyphony.ai.v1.ContributionB\x08\xbaH\x05\x92\x01\x02\x10\x32\"\x91\x01\n\x04Item\x12\x1f\n\x03uri\x18\x01 \x01(\tB\x12\xbaH\x05r\x03\x18\x80\x02\xca\xf3\x18\x06\x08\x03\x10\x02(\x02\x12!\n\x05title\x18\x02 \x01(\tB\x12\xbaH\x05r\x03\x18\x80\x08\xca\xf3\x18\x06\x08\x03\x10\x02(\x02\x12\"\n\x06\x61rtist\x18\x03 \x01(\tB\x12\xbaH\x05r\x03\x18\x80\x08\xca\xf3\x18\x06\x08\x03\x10\x02(\x02\x12!\n\x05\x61lbum\x18\x04 \x01(\tB\x12\xbaH\x05r\x03\x18\x80\x08\xca\xf3\x18\x06\x08\x03\x10\x02(\x02\"y\n\x0c\x43ontribution\x12#\n\x04item\x18\x01 \x01(\x0b\x32\x15.polyphony.ai.v1.Item\x12\r\n\x05score\x18\x02 \x01(\x01\x12\x35\n\x08\x65vidence\x18\x03 \x03(\x0b\x32\x19.polyphony.ai.v1.EvidenceB\x08\xbaH\x05\x92\x01\x02\x10\x14\"i\n\x08\x45vidence\x12.\n\ncause_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12-\n\titem_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp*\x8f\x01\n\x12RecommendationKind\x12#\n\x1fRECOMMENDATION_KIND_UNSPECIFIED\x10\x00\x12\'\n#RECOMMENDATION_KIND_GOES_WELL_AFTER\x10\x01\x12+\n\'RECOMMENDATION_KIND_LOVED_AND_FORGOTTEN\x10\x02\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$polyphony/ai/v1/recommendation.proto\x12\x0fpolyphony.ai.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a polyphony/policy/v1/policy.proto\"\xd9\x01\n\x0eRecommendation\x12#\n\x04item\x18\x01 \x01(\x0b\x32\x15.polyphony.ai.v1.Item\x12\x31\n\x04kind\x18\x02 \x01(\x0e\x32#.polyphony.ai.v1.RecommendationKind\x12\r\n\x05score\x18\x03 \x01(\x01\x12 \n\x06reason\x18\x04 \x01(\tB\x10\xbaH\x05r\x03\x18\x80\x08\xca\xf3\x18\x04\x08\x03\x10\x05\x12>\n\rcontributions\x18\x05 \x03(\x0b\x32\x1d.polyphony.ai.v1.ContributionB\x08\xbaH\x05\x92\x01\x02\x10\x32\"\x91\x01\n\x04Item\x12\x1f\n\x03uri\x18\x01 \x01(\tB\x12\xbaH\x05r\x03\x18\x80\x02\xca\xf3\x18\x06\x08\x03\x10\x02(\x02\x12!\n\x05title\x18\x02 \x01(\tB\x12\xbaH\x05r\x03\x18\x80\x08\xca\xf3\x18\x06\x08\x03\x10\x02(\x02\x12\"\n\x06\x61rtist\x18\x03 \x01(\tB\x12\xbaH\x05r\x03\x18\x80\x08\xca\xf3\x18\x06\x08\x03\x10\x02(\x02\x12!\n\x05\x61lbum\x18\x04 \x01(\tB\x12\xbaH\x05r\x03\x18\x80\x08\xca\xf3\x18\x06\x08\x03\x10\x02(\x02\"y\n\x0c\x43ontribution\x12#\n\x04item\x18\x01 \x01(\x0b\x32\x15.polyphony.ai.v1.Item\x12\r\n\x05score\x18\x02 \x01(\x01\x12\x35\n\x08\x65vidence\x18\x03 \x03(\x0b\x32\x19.polyphony.ai.v1.EvidenceB\x08\xbaH\x05\x92\x01\x02\x10\x14\"i\n\x08\x45vidence\x12.\n\ncause_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12-\n\titem_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp*\x8f\x01\n\x12RecommendationKind\x12#\n\x1fRECOMMENDATION_KIND_UNSPECIFIED\x10\x00\x12\'\n#RECOMMENDATION_KIND_GOES_WELL_AFTER\x10\x01\x12+\n\'RECOMMENDATION_KIND_LOVED_AND_FORGOTTEN\x10\x02\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,7 +35,7 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'polyphony.ai.v1.recommendat
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_RECOMMENDATION'].fields_by_name['reason']._loaded_options = None
-  _globals['_RECOMMENDATION'].fields_by_name['reason']._serialized_options = b'\272H\005r\003\030\200\010\312\363\030\006\010\003\020\002(\002'
+  _globals['_RECOMMENDATION'].fields_by_name['reason']._serialized_options = b'\272H\005r\003\030\200\010\312\363\030\004\010\003\020\005'
   _globals['_RECOMMENDATION'].fields_by_name['contributions']._loaded_options = None
   _globals['_RECOMMENDATION'].fields_by_name['contributions']._serialized_options = b'\272H\005\222\001\002\0202'
   _globals['_ITEM'].fields_by_name['uri']._loaded_options = None
@@ -48,14 +48,14 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ITEM'].fields_by_name['album']._serialized_options = b'\272H\005r\003\030\200\010\312\363\030\006\010\003\020\002(\002'
   _globals['_CONTRIBUTION'].fields_by_name['evidence']._loaded_options = None
   _globals['_CONTRIBUTION'].fields_by_name['evidence']._serialized_options = b'\272H\005\222\001\002\020\024'
-  _globals['_RECOMMENDATIONKIND']._serialized_start=754
-  _globals['_RECOMMENDATIONKIND']._serialized_end=897
+  _globals['_RECOMMENDATIONKIND']._serialized_start=752
+  _globals['_RECOMMENDATIONKIND']._serialized_end=895
   _globals['_RECOMMENDATION']._serialized_start=154
-  _globals['_RECOMMENDATION']._serialized_end=373
-  _globals['_ITEM']._serialized_start=376
-  _globals['_ITEM']._serialized_end=521
-  _globals['_CONTRIBUTION']._serialized_start=523
-  _globals['_CONTRIBUTION']._serialized_end=644
-  _globals['_EVIDENCE']._serialized_start=646
-  _globals['_EVIDENCE']._serialized_end=751
+  _globals['_RECOMMENDATION']._serialized_end=371
+  _globals['_ITEM']._serialized_start=374
+  _globals['_ITEM']._serialized_end=519
+  _globals['_CONTRIBUTION']._serialized_start=521
+  _globals['_CONTRIBUTION']._serialized_end=642
+  _globals['_EVIDENCE']._serialized_start=644
+  _globals['_EVIDENCE']._serialized_end=749
 # @@protoc_insertion_point(module_scope)

@@ -60,7 +60,7 @@ class Recommendation(_message.Message):
     score: _builtins.float
     """The model's score. Higher is stronger; comparable within one answer and kind only."""
     reason: _builtins.str
-    """The reason in one sentence."""
+    """The reason in one sentence, made for this answer."""
     @_builtins.property
     def item(self) -> Global___Item:
         """What is recommended."""

@@ -39,7 +39,7 @@ export declare type Recommendation = Message<"polyphony.ai.v1.Recommendation"> &
   score: number;
 
   /**
-   * The reason in one sentence.
+   * The reason in one sentence, made for this answer.
    *
    * @generated from field: string reason = 4;
    */

@@ -813,7 +813,7 @@ class Recommendation(betterproto2.Message):
 
     reason: "str" = betterproto2.field(4, betterproto2.TYPE_STRING)
     """
-    The reason in one sentence.
+    The reason in one sentence, made for this answer.
     """
 
     contributions: "list[Contribution]" = betterproto2.field(
