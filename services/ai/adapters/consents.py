@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from interceptors.faults import Fault, Precondition
 from interceptors.ports import ConsentLedger, ConsentState
-from interceptors.purposes import PURPOSE_IDS
-from polyphony.errors.v1 import reason_pb2
+from interceptors.steps.consent import refusal
 from polyphony.policy.v1 import policy_pb2
 
 PURPOSE = policy_pb2.PURPOSE_PERSONALISED_RECOMMENDATIONS
@@ -23,14 +21,4 @@ class LedgerConsents:
         verdict = self._ledger.check(tenant, user, PURPOSE)
         if verdict.state == ConsentState.GRANTED:
             return verdict.record
-        withdrawn = verdict.state == ConsentState.WITHDRAWN
-        raise Fault(
-            reason_pb2.REASON_CONSENT_WITHDRAWN if withdrawn else reason_pb2.REASON_CONSENT_REQUIRED,
-            preconditions=[
-                Precondition(
-                    "CONSENT",
-                    PURPOSE_IDS[PURPOSE],
-                    "Personalised recommendations need this person's consent.",
-                )
-            ],
-        )
+        raise refusal(PURPOSE, verdict.state)

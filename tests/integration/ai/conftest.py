@@ -1,14 +1,13 @@
 """The ai domain over each real database and the real Triton, with plays and consents in the test's hand."""
 
 import contextlib
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import pgserver
 import pytest
 from sqlalchemy import create_engine, text
 
@@ -27,6 +26,7 @@ from services.ai.usecases.run_training import RunTraining
 from services.runtime.ids import new_id
 from services.runtime.keyring import Keyring
 from services.runtime.persistence import Database
+from tests.fixtures.postgres import postgres_url  # noqa: F401 - a fixture
 
 MIGRATIONS = Path(services.ai.__file__).parent / "migrations"
 TENANT = "acme"
@@ -110,25 +110,12 @@ class Domain:
         return await self.ai.get(user=training.user, training=training.id)
 
 
-@pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The URL of a real PostgreSQL, as a role that row-level security binds."""
-    server = pgserver.get_server(tmp_path_factory.mktemp("postgres"))
-    admin = create_engine(server.get_uri().replace("postgresql://", "postgresql+psycopg://"))
-    with admin.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        connection.execute(text("CREATE ROLE polyphony LOGIN NOSUPERUSER"))
-        connection.execute(text("GRANT CREATE ON DATABASE postgres TO polyphony"))
-    yield admin.url.set(username="polyphony").render_as_string(hide_password=False)
-    admin.dispose()
-    server.cleanup()
-
-
 @pytest.fixture(params=["sqlite", "postgresql"])
 def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """An empty database of each kind."""
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path / 'data' / 'ai.db'}"
-    url: str = request.getfixturevalue("postgres")
+    url: str = request.getfixturevalue("postgres_url")
     engine = create_engine(url)
     with engine.begin() as connection:
         connection.execute(text("DROP SCHEMA IF EXISTS ai CASCADE"))
