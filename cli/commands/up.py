@@ -43,8 +43,9 @@ def up(
         return
     took = f"in {time.monotonic() - began:.1f} s" if before is None else "already"
     say(f"Polyphony is {'up' if state.phase == 'ready' else state.phase} {took}.", "bold green")
+    say(f"  URL         {settings.url}")
     say(
-        f"  URL         {settings.url}  and  https://localhost:{settings.https_port} (CA: {settings.home}/certs/ca.pem)"
+        f"              https://localhost:{settings.https_port}, vouched for by {settings.home / 'certs' / 'ca.pem'}"
     )
     say(f"  demo login  {login.email}, password in {login.password_file}")
     say("  first call  polyphony call AuthService/WhoAmI")

@@ -178,7 +178,8 @@ def _wait(condition: Callable[[], bool], seconds: float) -> None:
 @contextmanager
 def _only_one(settings: MeshSettings) -> Iterator[None]:
     """Two `polyphony up` at once would start two meshes over the same data."""
-    (settings.home / "run").mkdir(mode=0o700, parents=True, exist_ok=True)
+    settings.home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    (settings.home / "run").mkdir(mode=0o700, exist_ok=True)
     with (settings.home / "run" / "up.lock").open("w") as lock:
         try:
             flock(lock, LOCK_EX | LOCK_NB)
