@@ -59,9 +59,12 @@ class CheckpointSigning:
         """32 bytes of Ed25519."""
 
     async def run(self) -> None:
-        """Signs until cancelled."""
+        """Signs until cancelled. A database or a disk that fails is tried again: what is not signed yet waits."""
         while True:
-            await self.sign_grown()
+            try:
+                await self.sign_grown()
+            except Exception:
+                _LOG.exception("checkpoints could not be signed")
             await asyncio.sleep(self._interval)
 
     async def newest(self, tenant: str) -> SignedCheckpoint | None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from sqlalchemy import func, select, tuple_
 
 from polyphony.compliance.v1 import consent_events_pb2
-from services.compliance.adapters.tables import ConsentDecision, ConsentHead, FeedWorker
+from services.compliance.adapters.tables import ConsentDecision, ConsentHead
 from services.compliance.model import Catalogue, Choice, Decision, State, state_of
 from services.compliance.purpose_ids import purpose_number
 from services.runtime.persistence import SYSTEM, Database, Transaction
@@ -137,44 +137,3 @@ class ConsentSource:
 
 def _head(tx: Transaction) -> int:
     return tx.session.get_one(ConsentHead, 1).version
-
-
-class SqlFeedBoard:
-    """Where compliance workers tell each other how far their followers are: a ``FeedBoard`` of the runtime's feeds.
-
-    ``worker`` names one run of one worker, so that a restarted one is another.
-    """
-
-    def __init__(self, database: Database, worker: str) -> None:
-        self._database = database
-        self._worker = worker
-        self._counter = 0
-
-    async def report(self, acknowledged: int) -> None:
-        """Replaces this worker's line."""
-        self._counter += 1
-        counter = self._counter
-
-        def write(tx: Transaction) -> None:
-            tx.session.merge(FeedWorker(worker=self._worker, counter=counter, acknowledged=acknowledged))
-
-        await self._database.write(write, tenant=SYSTEM)
-
-    async def others(self) -> dict[str, tuple[int, int]]:
-        """The lines of the other workers."""
-
-        def read(tx: Transaction) -> dict[str, tuple[int, int]]:
-            rows = tx.session.scalars(select(FeedWorker).where(FeedWorker.worker != self._worker))
-            return {row.worker: (row.counter, row.acknowledged) for row in rows}
-
-        return await self._database.read(read, tenant=SYSTEM)
-
-    async def forget(self, worker: str) -> None:
-        """Removes the line of a worker that was found dead."""
-
-        def write(tx: Transaction) -> None:
-            row = tx.session.get(FeedWorker, worker)
-            if row is not None:
-                tx.session.delete(row)
-
-        await self._database.write(write, tenant=SYSTEM)

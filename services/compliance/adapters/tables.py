@@ -46,16 +46,6 @@ class ConsentHead(Entity):
     version: Mapped[int] = mapped_column(BigInteger)
 
 
-class FeedWorker(Entity):
-    """How far the followers of one compliance worker are; read by the others (see ``services.runtime.feeds``)."""
-
-    __tablename__ = "feed_workers"
-
-    worker: Mapped[str] = mapped_column(String(128), primary_key=True)
-    counter: Mapped[int] = mapped_column(BigInteger)
-    acknowledged: Mapped[int] = mapped_column(BigInteger)
-
-
 class LedgerLog(TenantScoped, Entity):
     """One tenant's log. The row is the sequencer: whoever appends holds it until the commit."""
 

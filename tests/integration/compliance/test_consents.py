@@ -18,7 +18,7 @@ from polyphony.compliance.v1 import consent_service_pb2 as pb
 from polyphony.errors.v1 import reason_pb2
 from polyphony.policy.v1 import policy_pb2
 from services.compliance import consent_feed_servicer
-from services.compliance.adapters.decisions import ConsentSource, SqlFeedBoard
+from services.compliance.adapters.decisions import ConsentSource
 from services.compliance.adapters.tables import ConsentDecision
 from services.compliance.consent_feed_servicer import ConsentFeedService
 from services.compliance.consent_servicer import ConsentService
@@ -26,13 +26,13 @@ from services.compliance.model import Catalogue, Notice, Wording
 from services.compliance.purpose_methods import methods_by_purpose
 from services.compliance.purposes import CATALOGUE
 from services.runtime.consents import Consents
-from services.runtime.feeds import Feed
+from services.runtime.feeds import Feed, SqlFeedBoard
 from services.runtime.persistence import SYSTEM, Database
 from services.runtime.persistence.tables import event_outbox
 from tests.integration.compliance.conftest import TENANT, OpenDatabase, call_as
 
 PROFILE = policy_pb2.PURPOSE_LISTENING_PROFILE
-LEASE = 0.5
+LEASE = 1.0
 
 
 @dataclass
@@ -82,10 +82,8 @@ class Worker:
 
 
 @asynccontextmanager
-async def worker(
-    database: Database, name: str = "0", catalogue: Catalogue = CATALOGUE
-) -> AsyncIterator[Worker]:
-    board = SqlFeedBoard(database, name)
+async def worker(database: Database, catalogue: Catalogue = CATALOGUE) -> AsyncIterator[Worker]:
+    board = SqlFeedBoard(database, "consents")
     feed = Feed(ConsentSource(database, catalogue), lease=LEASE, heartbeat=0.1, poll=0.05, board=board)
     running = asyncio.create_task(feed.run())
     try:
@@ -166,8 +164,8 @@ async def test_two_workers_keep_the_promise_for_each_other(
     await second.start()
     try:
         async with (
-            worker(database, "a") as here,
-            worker(second, "b") as there,
+            worker(database) as here,
+            worker(second) as there,
             there.follower("spotify-0") as spotify,
         ):
             for _ in range(3):
@@ -224,7 +222,7 @@ async def test_a_new_notice_ends_what_the_old_one_permitted(database: Database) 
     newer = Catalogue(*CATALOGUE, Notice("listening-profile", 2, {"en": Wording("New", "words")}))
     async with worker(database) as before:
         await before.grant()
-    async with worker(database, "1", newer) as after, after.follower("spotify-0") as spotify:
+    async with worker(database, newer) as after, after.follower("spotify-0") as spotify:
         assert [each.state for each in await after.list()] == [consent_pb2.CONSENT_STATE_OUTDATED]
         assert spotify.check(TENANT, "alice", PROFILE).state is ConsentState.REQUIRED
         fault = await refused(after.grant(version=1))

@@ -38,13 +38,6 @@ def upgrade() -> None:
     # Versions count from 1, because a follower that knows nothing says 0.
     op.bulk_insert(head, [{"id": 1, "version": 1}])
     op.create_table(
-        "feed_workers",
-        sa.Column("worker", sa.String(length=128), nullable=False),
-        sa.Column("counter", sa.BigInteger(), nullable=False),
-        sa.Column("acknowledged", sa.BigInteger(), nullable=False),
-        sa.PrimaryKeyConstraint("worker", name=op.f("pk_feed_workers")),
-    )
-    op.create_table(
         "ledger_logs",
         sa.Column("tenant", sa.String(length=64), nullable=False),
         sa.Column("size", sa.BigInteger(), nullable=False),
