@@ -1,16 +1,18 @@
 """Passwords, tokens and what people say about themselves never rest in clear, and no error or log repeats them."""
 
 import logging
+import uuid
 from pathlib import Path
 
 import pytest
-from sqlalchemy import MetaData, select
+from sqlalchemy import MetaData, create_engine, select, text
 
+from polyphony.auth.v1 import auth_service_pb2 as pb
 from services.auth.settings import Settings
-from services.runtime.persistence import SYSTEM, Database
 from tests.integration.auth.conftest import running
 from tests.integration.auth.test_accounts import log_in, refused
 from tests.integration.auth.test_refresh import refresh
+from tests.integration.auth.test_service import reason, serving
 
 EMAIL = "canary.mailbox@example.org"
 PASSWORD = "canary flies over the quiet sea"
@@ -18,29 +20,30 @@ DISPLAY_NAME = "Canary Person"
 TENANT_NAME = "Canary Records"
 
 
-async def dump(database: Database, home: Path) -> bytes:
+def at_rest(url: str, home: Path) -> bytes:
     """Every byte at rest: the files of SQLite, or every value of every table of PostgreSQL."""
-    if database.is_sqlite:
-        return b"".join(path.read_bytes() for path in (home / "data").iterdir() if path.is_file())
-
-    def everything(tx) -> bytes:  # type: ignore[no-untyped-def]
+    if url.startswith("sqlite"):
+        return b"".join(path.read_bytes() for path in (home / "data").rglob("*") if path.is_file())
+    engine = create_engine(url)
+    with engine.begin() as connection:
+        connection.execute(text("SELECT set_config('app.tenant', '*', true)"))
         metadata = MetaData(schema="auth")
-        metadata.reflect(tx.connection)
-        return b"".join(
+        metadata.reflect(connection)
+        values = [
             bytes(value) if isinstance(value, bytes | memoryview) else str(value).encode()
             for table in metadata.sorted_tables
-            for row in tx.connection.execute(select(table))
+            for row in connection.execute(select(table))
             for value in row
-        )
-
-    return await database.read(everything, tenant=SYSTEM)
+        ]
+    engine.dispose()
+    return b"|".join(values)
 
 
 async def test_nothing_secret_rests_in_clear_or_is_told(
     settings: Settings, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
-    async with running(settings) as (assembly, database):
+    async with running(settings) as (assembly, _):
         user = await assembly.verbs.sign_up(
             email=EMAIL,
             password=PASSWORD,
@@ -73,7 +76,7 @@ async def test_nothing_secret_rests_in_clear_or_is_told(
                 )
             ),
         ]
-        resting = await dump(database, tmp_path)
+        resting = at_rest(settings.database_url, tmp_path)
     assert user.id.encode() in resting, "the dump reads what was written"
     told = caplog.text + "".join(
         f"{fault!r} {fault} {fault.details()!r} {fault.__cause__!r}" for fault in faults
@@ -105,3 +108,54 @@ async def test_key_files_are_closed_to_others(settings: Settings, tmp_path: Path
         files = [path for path in (tmp_path / "keys").rglob("*") if path.is_file()]
         assert len(files) >= 3
         assert {path.stat().st_mode & 0o077 for path in files} == {0}
+
+
+async def test_the_road_keeps_no_secret_either(
+    tmp_path: Path, database_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Audit records, answers kept for repetition, traces and logs, of calls that succeed and calls that fail."""
+    caplog.set_level(logging.DEBUG)
+    async with serving(tmp_path, database_url) as door:
+        request = pb.SignUpRequest(
+            email=EMAIL,
+            password=PASSWORD,
+            display_name=DISPLAY_NAME,
+            tenant_display_name=TENANT_NAME,
+            request_id=str(uuid.uuid4()),
+        )
+        answer = await door.stub.SignUp(request)
+        assert await door.stub.SignUp(request) == answer
+        tokens = (await door.log_in(EMAIL, PASSWORD)).tokens
+        successor = (await door.stub.Refresh(pb.RefreshRequest(refresh_token=tokens.refresh_token))).tokens
+        await door.who_am_i(tokens.access_token)
+        refusals = [
+            await reason(door.log_in(EMAIL, PASSWORD + "!")),
+            await reason(door.log_in(PASSWORD, EMAIL)),
+            await reason(door.stub.SignUp(pb.SignUpRequest(email=PASSWORD, password=PASSWORD))),
+            await reason(door.stub.Refresh(pb.RefreshRequest(refresh_token=tokens.refresh_token + "A"))),
+            await reason(door.who_am_i(tokens.access_token + "A")),
+        ]
+        await door.log_out(tokens.access_token)
+        refusals.append(await reason(door.who_am_i(successor.access_token)))
+    assert set(refusals) == {
+        "LOGIN_FAILED",
+        "REQUEST_INVALID",
+        "REFRESH_TOKEN_INVALID",
+        "CREDENTIAL_INVALID",
+        "SESSION_REVOKED",
+    }
+    resting, told = at_rest(database_url, tmp_path), caplog.text
+    assert resting.count(b"polyphony.auth.v1.AuthService/") >= len(refusals) + 6, "every call left its record"
+    for secret in (
+        EMAIL,
+        "canary.mailbox",
+        PASSWORD,
+        DISPLAY_NAME,
+        TENANT_NAME,
+        tokens.refresh_token,
+        tokens.access_token.rpartition(".")[2],
+        successor.refresh_token,
+        successor.access_token.rpartition(".")[2],
+    ):
+        assert secret.encode() not in resting, secret
+        assert secret not in told, secret
