@@ -14,6 +14,7 @@ from services.ai.model import State
 from services.ai.ports import Array
 from services.ai.training import Recipe, heard_together
 from services.ai.usecases.recommend import Kind, Recommendations
+from services.runtime.persistence import SYSTEM
 
 NOW = datetime(2026, 11, 20, tzinfo=UTC)
 
@@ -290,6 +291,11 @@ async def test_withdrawal_quarantines_what_was_made_before_it_and_nothing_later(
         )
     ) == "MODEL_QUARANTINED"  # fmt: skip
     assert await refusal(domain.ai.serving.explained(model.versions[0])) == "MODEL_QUARANTINED"
+    artefacts = await domain.database.read(
+        lambda tx: tx.connection.exec_driver_sql("SELECT version FROM artefacts").scalars().all(),
+        tenant=SYSTEM,
+    )
+    assert artefacts == [kept.id]
 
     fresh = await domain.train("ada")
     assert fresh.version.number == 2
@@ -299,27 +305,37 @@ async def test_withdrawal_quarantines_what_was_made_before_it_and_nothing_later(
 
 async def test_a_worker_that_died_is_replaced_and_cannot_finish_later(worker: Any) -> None:
     async with worker("one") as one, worker("two") as two:
-        stuck = asyncio.Event()
+        stuck, woken, taken = asyncio.Event(), asyncio.Event(), asyncio.Event()
 
         async def hang(_start: int) -> None:
             stuck.set()
-            await asyncio.sleep(1.2)
+            await woken.wait()
 
-        one.plays.between = hang
+        async def wait_for_the_dead(_start: int) -> None:
+            taken.set()
+            await done.wait()
+
+        done = asyncio.Event()
+        one.plays.between, two.plays.between = hang, wait_for_the_dead
         training = await one.start("ada")
         # Without its lease keeper a worker looks like one that has lost its machine.
         one.run._keep = lambda _training: asyncio.sleep(3600)
-        slow = asyncio.create_task(one.run.once())
+        first = asyncio.create_task(one.run.once())
         await stuck.wait()
         assert not await two.run.once(), "the lease still holds"
         await asyncio.sleep(0.7)
-        assert await two.run.once()
-        done = await two.get(training)
-        assert (done.state, done.attempts) == (State.SUCCEEDED, 2)
-        await slow
-        assert await two.get(training) == done
+        second = asyncio.create_task(two.run.once())
+        await taken.wait()
+        woken.set()
+        await first
+        now = await two.get(training)
+        assert (now.state, now.attempts, now.version) == (State.RUNNING, 2, None)
+        done.set()
+        await second
+        ended = await two.get(training)
+        assert (ended.state, ended.attempts) == (State.SUCCEEDED, 2)
         two.as_user("ada")
-        model = await two.ai.get_model(user="ada", model=done.version.model)
+        model = await two.ai.get_model(user="ada", model=ended.version.model)
         assert len(model.versions) == 1
 
 

@@ -184,9 +184,11 @@ def test_after_counts_more_than_before_recent_more_than_old_and_a_skip_against()
 def test_contributions_sum_to_the_score_exactly_whatever_the_weights() -> None:
     journal = simulated(6_000)
     model, rng = model_of(journal), Random(5)
-    for _ in range(50):
-        seeds = rng.sample(range(len(journal.tracks)), rng.randint(1, 20))
-        answer = model.ask(seeds, [rng.random() * 3 for _ in seeds], k=30)
+    for base in np.bincount(journal.track).argsort()[-50:].tolist():
+        # Neighbours of one track, so that most answers have many causes.
+        seeds = model.ask([base], [1.0], k=rng.randint(1, 20))["items"].tolist()
+        # From a thousandth to a thousand: without rounding, such sums depend on their order.
+        answer = model.ask(seeds, [10 ** rng.uniform(-3, 3) for _ in seeds], k=30)
         told = answer["scores"] > 0
         assert np.array_equal(answer["contributions"][told].sum(axis=1), answer["scores"][told])
         assert np.array_equal(
