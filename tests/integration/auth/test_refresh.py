@@ -1,6 +1,7 @@
 """Refresh rotation under races, over SQLite and PostgreSQL."""
 
 import asyncio
+from dataclasses import replace
 from datetime import timedelta
 
 import jwt
@@ -10,6 +11,8 @@ from sqlalchemy import select
 from interceptors.faults import Fault
 from services.auth.adapters.tables import SessionRow
 from services.auth.assembly import Assembly
+from services.auth.model.session import EndReason
+from services.auth.ports import Stores
 from services.auth.settings import Settings
 from services.auth.usecases.issue_tokens import Tokens
 from services.runtime.persistence import SYSTEM, Database
@@ -154,3 +157,27 @@ async def test_log_out_ends_both_tokens(settings: Settings) -> None:
         await assembly.verbs.log_out(tenant="somebody-else", session=other.session, answer=lambda: None)
         assert await assembly.state.version() == before
         assert (await refresh(assembly, other.refresh_token)).session == other.session
+
+
+async def test_the_write_itself_refuses_a_stale_look(settings: Settings) -> None:
+    """The condition that makes rotation safe, apart from any isolation level of a database."""
+    async with running(settings) as (assembly, _):
+        ada = await sign_up(assembly)
+        tokens, _ = await log_in(assembly)
+
+        def rotate_twice_from_one_look(stores: Stores) -> list[bool]:
+            seen = stores.sessions.get(tokens.session)
+            assert seen is not None
+            first = replace(seen, generation=1, token_hash=b"one")
+            other_hash = replace(seen, generation=0, token_hash=b"another")
+            return [
+                stores.sessions.advance(other_hash, first),
+                stores.sessions.advance(seen, first),
+                stores.sessions.advance(seen, replace(seen, generation=1, token_hash=b"two")),
+                stores.sessions.end(tokens.session, EndReason.LOGGED_OUT, stores.now),
+                stores.sessions.end(tokens.session, EndReason.TOKEN_REUSED, stores.now),
+                stores.sessions.advance(first, replace(first, generation=2)),
+            ]
+
+        outcomes = await assembly.storage.write(rotate_twice_from_one_look, tenant=ada.tenant)
+        assert outcomes == [False, True, False, True, False, False]
