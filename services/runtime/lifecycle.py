@@ -28,6 +28,7 @@ from services.runtime.tuning import Tuning
 
 _LOG = logging.getLogger(__name__)
 _READINESS_SECONDS = 0.5
+_BECOMING_READY_SECONDS = 0.05
 
 
 class Host:
@@ -137,7 +138,8 @@ class _Hosted:
         while True:
             await self._health.update(self.service.checks)
             gauge.set(self._health.serving)
-            await asyncio.sleep(_READINESS_SECONDS)
+            serving = self._health.serving
+            await asyncio.sleep(_READINESS_SECONDS if serving else _BECOMING_READY_SECONDS)
 
     async def drain(self, *, hurried: bool) -> None:
         await self._health.drain()

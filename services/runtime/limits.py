@@ -31,7 +31,7 @@ class Limiter:
         self, rate: float, burst: float, concurrency: int, *, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._seconds_per_unit = 1.0 / rate
-        self._tolerance = burst / rate
+        self._tolerance = burst / rate + 1e-9  # sums of floats may be off by less than a nanosecond
         self._most = {priority: int(concurrency * share) for priority, share in _SHARES.items()}
         self._clock = clock
         self._arrivals: dict[int | str, float] = {}

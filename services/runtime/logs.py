@@ -62,6 +62,6 @@ def log_to(stream: TextIO = sys.stderr, level: str = "INFO", **constant: str) ->
     handler.setFormatter(JsonFormatter(**constant))
     logging.root.handlers[:] = [handler]
     logging.root.setLevel(level)
-    # SQLAlchemy and gRPC would log statements and messages on lower levels.
-    for noisy in ("sqlalchemy", "grpc", "asyncio", "casbin"):
+    # SQLAlchemy and gRPC would log statements and messages on lower levels; Alembic tells each step it takes.
+    for noisy in ("sqlalchemy", "grpc", "asyncio", "casbin", "alembic"):
         logging.getLogger(noisy).setLevel(max(logging.WARNING, logging.root.level))
