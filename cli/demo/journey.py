@@ -34,7 +34,7 @@ PURPOSES = (
 )
 RECOMMENDATIONS = "personalised-recommendations"
 TRAINING_SECONDS = 300.0
-SHOWN_RECORDS = 20
+SHOWN_RECORDS = 1_000
 
 
 class Journey:
@@ -65,8 +65,13 @@ class Journey:
         views.heading(1, "Sign up and log in", plain=self._plain)
         self._listener = new_listener(self._channel)
         me = self._listener.who().user
-        rows = [(me.email, me.name, me.tenant, ", ".join(me.roles))]
-        table(("e-mail", "user", "tenant", "roles"), rows, plain=self._plain)
+        rows = [
+            ("e-mail", me.email),
+            ("user", me.name),
+            ("tenant", me.tenant),
+            ("roles", ", ".join(me.roles)),
+        ]
+        table(("listener", ""), rows, plain=self._plain)
 
     def _consent(self) -> None:
         views.heading(2, "Read the purposes, and consent to each on its own", plain=self._plain)

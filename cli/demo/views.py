@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import groupby
 from typing import Any
 
 import plotext
@@ -70,53 +71,61 @@ def _row(item: ProfileItem) -> Sequence[str]:
 
 
 def _plot(found: ListeningProfile) -> None:
-    plotext.clear_figure()
-    plotext.theme("clear")
-    plotext.plot_size(100, 16)
-    plotext.title("hours per month")
-    plotext.bar(
-        [month.month for month in found.months], [_hours(month.listened) for month in found.months], width=0.6
-    )
+    figure = plotext.figure
+    figure.clear()
+    figure.plot_size(100, 14)
+    figure.title("hours per month")
+    months = [month.month for month in found.months]
+    figure.draw(figure.bar([_hours(month.listened) for month in found.months], width=0.6))
+    januaries = [index for index, month in enumerate(months) if month.endswith("-01")]
+    figure.ruler("x").ticks([index + 1 for index in januaries], [months[index] for index in januaries])
     print()
-    plotext.show()
+    print(plotext.uncolorize(figure.build()))
 
 
 def recommendations(found: Iterable[Any], *, plain: bool) -> None:
-    """Each recommendation with its reason and the newest play that taught it."""
-    rows = []
+    """Each recommendation with its reason and the newest plays that taught it."""
+    last = None
     for each in found:
+        if not plain and each.kind != last:
+            last = each.kind
+            say()
+            say(_KINDS.get(each.kind, ""), "bold")
         evidence = [shown for cause in each.contributions for shown in cause.evidence]
         proof = _evidence(evidence[0]) if evidence else ""
-        rows.append(
-            (_KINDS.get(each.kind, ""), f"{each.item.title} — {each.item.artist}", each.reason, proof)
-        )
-    table(("kind", "recommended", "because", "learned from"), rows, plain=plain)
+        title = f"{each.item.title} — {each.item.artist}"
+        if plain:
+            say("\t".join((_KINDS.get(each.kind, ""), title, each.reason, proof)))
+        else:
+            say(f"  {title}")
+            say(f"      {each.reason} {proof}", "dim")
 
 
 def _evidence(evidence: Any) -> str:
     if not evidence.HasField("cause_time"):
-        return f"played {_moment(evidence.item_time)}"
-    return f"{_moment(evidence.cause_time)} then {_moment(evidence.item_time)}"
+        return f"One of these plays: {_moment(evidence.item_time)}."
+    first, second = sorted((_moment(evidence.cause_time), _moment(evidence.item_time)))
+    return f"The newest such session: {first} and {second[-5:]}."
 
 
 def records(found: Iterable[Any], *, plain: bool) -> None:
-    """An audit trail, oldest first."""
-    rows, styles = [], []
-    for each in found:
-        record = each.record
-        purpose = policy_pb2.Purpose.Name(record.purpose).removeprefix("PURPOSE_").lower().replace("_", " ")
-        outcome = "allowed" if record.code == 0 else record.reason.lower().replace("_", " ")
-        rows.append(
-            (
-                each.start_time.ToDatetime().strftime("%H:%M:%S"),
-                record.method.removeprefix("polyphony.").replace(".v1.", "."),
-                purpose,
-                outcome,
-                record.id,
-            )
-        )
-        styles.append("" if record.code == 0 else "red")
-    table(("time", "method", "purpose", "outcome", "audit id"), rows, plain=plain, styles=styles)
+    """An audit trail, oldest first; calls that follow each other and are alike stand in one row."""
+    rows: list[tuple[str, ...]] = []
+    styles = []
+    for (method, purpose, outcome), group in groupby(found, key=_kind_of_record):
+        alike = list(group)
+        first, count = alike[0], f"{len(alike)} x" if len(alike) > 1 else ""
+        started = first.start_time.ToDatetime().strftime("%H:%M:%S")
+        rows.append((started, method, count, purpose, outcome, first.record.id))
+        styles.append("" if outcome == "allowed" else "red")
+    table(("time", "method", "", "purpose", "outcome", "audit id"), rows, plain=plain, styles=styles)
+
+
+def _kind_of_record(found: Any) -> tuple[str, str, str]:
+    record = found.record
+    purpose = policy_pb2.Purpose.Name(record.purpose).removeprefix("PURPOSE_").lower().replace("_", " ")
+    outcome = "allowed" if record.code == 0 else record.reason.lower().replace("_", " ")
+    return record.method.rpartition(".")[2].replace("Service/", "."), purpose, outcome
 
 
 def _hours(duration: Any) -> float:
