@@ -39,7 +39,7 @@ def up(
             ("email", login.email),
             ("password-file", str(login.password_file)),
         ):
-            say(f"{name}\t{value}")
+            print(f"{name}\t{value}")
         return
     took = f"in {time.monotonic() - began:.1f} s" if before is None else "already"
     say(f"Polyphony is {'up' if state.phase == 'ready' else state.phase} {took}.", "bold green")

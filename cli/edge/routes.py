@@ -33,13 +33,13 @@ def routes(methods: Sequence[EdgeMethod], domains: Sequence[str]) -> list[dict[s
         *(_method_route(method) for method in methods if method.domain in domains),
         *(_health_route(domain) for domain in domains),
         {
-            "match": {"path": f"/{_HEALTH}/Check", "grpc": {}},
+            "match": {"path": f"/{_HEALTH}/Check"},
             "name": f"{_HEALTH}/Check",
             "route": {"cluster": domains[0], "timeout": "5s"},
         },
         *(
             {
-                "match": {"path": f"/{service}/ServerReflectionInfo", "grpc": {}},
+                "match": {"path": f"/{service}/ServerReflectionInfo"},
                 "name": service,
                 "route": {"cluster": domains[0], "timeout": "0s", "idle_timeout": "60s"},
             }
@@ -98,7 +98,6 @@ def _health_route(domain: str) -> dict[str, Any]:
     return {
         "match": {
             "path": f"/{_HEALTH}/Check",
-            "grpc": {},
             "headers": [{"name": DOMAIN_HEADER, "string_match": {"exact": domain}}],
         },
         "name": f"{_HEALTH}/Check/{domain}",

@@ -31,8 +31,12 @@ class MeshSettings(BaseSettings):
     http_port: _Port = 8080
     https_port: _Port = 8443
     admin_port: _Port = 9901
-    service_port: Annotated[int, Field(ge=1, le=63000)] = 50051
-    """The gRPC port of the first worker of the first domain; the others follow."""
+    service_port: Annotated[int, Field(ge=1, le=63000)] = 15051
+    """The gRPC port of the first worker of the first domain; the others follow.
+
+    Not 50051, where a service listens that is started alone: Linux gives that range (from 32768) to outgoing
+    connections, and one of the mesh's own, held for hours, would now and then keep a worker from starting.
+    """
     redis_port: _Port = 16379
     triton_port: _Port = 18001
     triton_metrics_port: _Port = 18002

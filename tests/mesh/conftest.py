@@ -72,10 +72,20 @@ def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningMesh]:
         stop(settings.home)
 
 
+@pytest.fixture
+def other_settings(mesh: RunningMesh, tmp_path: Path) -> Iterator[MeshSettings]:
+    """Settings of a second mesh beside the running one; whatever was started with them is ended."""
+    settings = free_settings(tmp_path / "home")
+    yield settings
+    stop(settings.home)
+
+
 def free_settings(home: Path) -> MeshSettings:
     """Settings whose ports nobody holds at this moment."""
     single = random.sample([port for port in range(20_000, 24_000) if is_free(port)], 6)
-    base = next(base for base in range(24_000 + random.randrange(200), 30_000, 10) if _block_is_free(base))
+    base = next(
+        base for base in range(24_000 + 10 * random.randrange(300), 31_000, 10) if _block_is_free(base)
+    )
     return MeshSettings(
         home=home,
         http_port=single[0],

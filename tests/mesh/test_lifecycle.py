@@ -55,7 +55,7 @@ def test_every_program_is_ready(mesh: Any) -> None:
     rows = [line.split("\t") for line in shown.stdout.splitlines()]
     assert {row[0] for row in rows} == PROGRAMS
     assert {row[1] for row in rows} == {"ready"}
-    assert all(int(row[3]) > 5 for row in rows), "resident memory in MiB"
+    assert all(int(row[3]) > 1 for row in rows), "resident memory in MiB"
 
 
 def test_a_second_up_is_quick_and_changes_nothing(mesh: Any) -> None:
@@ -102,7 +102,10 @@ def test_nothing_listens_beyond_loopback(mesh: Any) -> None:
         for member in (process, *process.children(recursive=True)):
             for connection in member.net_connections(kind="tcp"):
                 if connection.status == psutil.CONN_LISTEN:
-                    assert connection.laddr.ip in ("127.0.0.1", "::1"), (program.name, connection.laddr)
+                    assert connection.laddr.ip in ("127.0.0.1", "::1", "::ffff:127.0.0.1"), (
+                        program.name,
+                        connection.laddr,
+                    )
 
 
 def test_no_secret_is_on_a_command_line_but_tritons(mesh: Any) -> None:

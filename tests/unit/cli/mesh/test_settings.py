@@ -5,7 +5,7 @@ import typer
 
 from cli.commands.up import _workers
 from cli.mesh.blueprint import _target
-from cli.mesh.settings import DOMAINS, METRICS_OFFSET, MeshSettings
+from cli.mesh.settings import DOMAINS, MAX_WORKERS, METRICS_OFFSET, MeshSettings
 
 
 def test_ports_are_counted_from_the_first() -> None:
@@ -14,9 +14,15 @@ def test_ports_are_counted_from_the_first() -> None:
     assert settings.worker_ports({"spotify": 3})["spotify"] == [50053, 50153, 50253]
 
 
+def test_no_default_port_is_one_that_the_kernel_lends_out() -> None:
+    settings = MeshSettings()
+    workers = settings.worker_ports(dict.fromkeys(DOMAINS, MAX_WORKERS))
+    assert max(port + METRICS_OFFSET for found in workers.values() for port in found) < 32_768
+
+
 def test_no_two_programs_share_a_port() -> None:
     settings = MeshSettings()
-    workers = settings.worker_ports(dict.fromkeys(DOMAINS, 9))
+    workers = settings.worker_ports(dict.fromkeys(DOMAINS, MAX_WORKERS))
     ports = [port + offset for found in workers.values() for port in found for offset in (0, METRICS_OFFSET)]
     ports += [settings.http_port, settings.https_port, settings.admin_port]
     ports += [settings.redis_port, settings.triton_port, settings.triton_metrics_port]
