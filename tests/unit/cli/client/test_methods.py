@@ -25,9 +25,7 @@ def test_an_unknown_method_lists_what_was_meant() -> None:
     with pytest.raises(UnknownMethodError, match=r"no method is called AuthService/LogInn") as error:
         contract.find("AuthService/LogInn")
     assert "AuthService/" in str(error.value)
-    with pytest.raises(
-        UnknownMethodError, match=r"called x/login: polyphony\.auth\.v1\.AuthService/LogIn"
-    ):
+    with pytest.raises(UnknownMethodError, match=r"called x/login: polyphony\.auth\.v1\.AuthService/LogIn"):
         contract.find("x/login")
 
 
