@@ -137,13 +137,9 @@ class EventRelay(Relay):
 def first_time(tx: Transaction, consumer: str, event: Event) -> bool:
     """Whether ``consumer`` has not handled ``event`` before; remembers it with the commit of ``tx``."""
     values = {"consumer": consumer, "id": event.id, "time": tx.now}
-    if tx.connection.dialect.name == "sqlite":
-        done = tx.connection.execute(sqlite.insert(processed_events).values(values).on_conflict_do_nothing())
-    else:
-        done = tx.connection.execute(
-            postgresql.insert(processed_events).values(values).on_conflict_do_nothing()
-        )
-    return done.rowcount == 1
+    insert = sqlite.insert if tx.connection.dialect.name == "sqlite" else postgresql.insert
+    remember = insert(processed_events).values(values).on_conflict_do_nothing()
+    return tx.connection.execute(remember.returning(processed_events.c.id)).first() is not None
 
 
 def forget_processed(tx: Transaction, *, older_than: timedelta) -> int:
