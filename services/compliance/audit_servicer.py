@@ -17,7 +17,7 @@ from polyphony.errors.v1 import reason_pb2
 from services.compliance.adapters.checkpoint_file import SignedCheckpoint
 from services.compliance.ledger import Found, Ledger
 from services.compliance.merkle import ProofError
-from services.compliance.signing import CheckpointSigning
+from services.compliance.signing import CheckpointSigning, LogBroken
 from services.runtime.ids import id_time
 
 DEFAULT_PAGE_SIZE = 50
@@ -52,7 +52,13 @@ class AuditService(AuditServiceServicer):
                 "The log has no record of this id about this person.",
                 metadata={"resource": request.name},
             )
-        signed = await self._signing.covering(_tenant(), found.index)
+        try:
+            signed = await self._signing.covering(_tenant(), found.index)
+        except LogBroken:
+            raise Fault(
+                reason_pb2.REASON_STATE_CONFLICT,
+                "The log contradicts its last checkpoint: nothing newer is proven. Its operator has been alarmed.",
+            ) from None
         hashes = await self._ledger.prove(found.index, signed.checkpoint.size)
         return pb.GetProofResponse(
             record=_record(user, found),

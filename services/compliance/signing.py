@@ -34,6 +34,10 @@ def origin_of(tenant: str) -> str:
     return f"polyphony/{tenant}"
 
 
+class LogBroken(Exception):
+    """The log contradicts what was signed for it, so that nothing newer is ever signed."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Head:
     size: int
@@ -72,11 +76,16 @@ class CheckpointSigning:
         return await asyncio.to_thread(self._file.newest, origin_of(tenant))
 
     async def covering(self, tenant: str, index: int) -> SignedCheckpoint:
-        """The newest checkpoint, once there is one that covers the record at ``index``; the caller bounds the wait."""
+        """The newest checkpoint, once there is one that covers the record at ``index``; the caller bounds the wait.
+
+        Raises :class:`LogBroken` where there will never be one.
+        """
         while True:
             signed = await self.newest(tenant)
             if signed is not None and signed.checkpoint.size > index:
                 return signed
+            if tenant in self.broken:
+                raise LogBroken(tenant)
             await asyncio.sleep(self._interval / 10)
 
     async def sign_grown(self) -> None:
@@ -110,7 +119,7 @@ class CheckpointSigning:
 
 
 def _sizes(tx: Transaction) -> list[tuple[str, int]]:
-    return [(row.tenant, row.size) for row in tx.session.scalars(select(LedgerLog))]
+    return [(tenant, size) for tenant, size in tx.session.execute(select(LedgerLog.tenant, LedgerLog.size))]
 
 
 def _head(tx: Transaction, tenant: str, signed: int) -> _Head:

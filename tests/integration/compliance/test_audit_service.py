@@ -17,7 +17,9 @@ from services.compliance.ledger import Ledger
 from services.compliance.receipts import InclusionProof, verify_growth, verify_receipt
 from services.compliance.signing import CheckpointSigning
 from services.runtime.ids import new_id
+from services.runtime.persistence import Database
 from tests.integration.compliance.conftest import call_as, encoded, record
+from tests.integration.compliance.test_tampering import tamper
 
 
 @pytest.fixture
@@ -75,6 +77,20 @@ async def test_somebody_elses_record_is_not_found(
     with pytest.raises(Fault) as refused:
         await prove(service, hers, "mallory")
     assert refused.value.reason == reason_pb2.REASON_RESOURCE_NOT_FOUND
+
+
+async def test_nothing_is_proven_by_a_log_that_was_tampered_with(
+    service: AuditService, ledger: Ledger, database: Database
+) -> None:
+    first, second = record(), record()
+    await ledger.append(encoded(first))
+    await prove(service, first)
+    await tamper(database, "DELETE FROM ledger_tiles")
+    await tamper(database, "DELETE FROM ledger_records", "UPDATE ledger_logs SET size = 0")
+    await ledger.append(encoded(record(), second))
+    with pytest.raises(Fault) as refused:
+        await asyncio.wait_for(prove(service, second), 5)
+    assert refused.value.reason == reason_pb2.REASON_STATE_CONFLICT
 
 
 async def test_records_are_listed_newest_first_over_pages(service: AuditService, ledger: Ledger) -> None:
