@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from google.protobuf.message import Message
@@ -114,6 +114,14 @@ class Call:
         self.recheck()
         await self.outgoing(message.SerializeToString())
         self.responses += 1
+
+    def attribute(self, tenant: str, user: str) -> None:
+        """Name the person in whom a call without credential ended, such as a login that succeeded.
+
+        The call's record then joins that tenant's log and shows in that person's trail.
+        """
+        self.identity = replace(self.identity, tenant=tenant, user=user)
+        self.subject = user
 
     def recheck(self) -> None:
         """Raise Fault where what permitted the call at its opening permits it no longer."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from interceptors.call import Identity, current_call
+from interceptors.call import Call, Identity, current_call
 from polyphony.auth.v1 import auth_service_pb2 as pb
 from polyphony.auth.v1 import token_pb2, user_pb2
 from polyphony.auth.v1.auth_service_pb2_grpc import AuthServiceServicer
@@ -41,21 +41,29 @@ class AuthService(AuthServiceServicer):
 
     async def SignUp(self, request: pb.SignUpRequest, context: Any) -> pb.SignUpResponse:
         """Create a tenant and its first account."""
+        call = _call()
+
+        def answer(user: User) -> pb.SignUpResponse:
+            call.attribute(user.tenant, user.id)
+            return pb.SignUpResponse(user=_user(user))
+
         return await self._verbs.sign_up(
             email=request.email,
             password=request.password,
             display_name=request.display_name,
             tenant_display_name=request.tenant_display_name,
-            answer=lambda user: pb.SignUpResponse(user=_user(user)),
+            answer=answer,
         )
 
     async def LogIn(self, request: pb.LogInRequest, context: Any) -> pb.LogInResponse:
         """Exchange an e-mail address and a password for tokens."""
-        return await self._verbs.log_in(
-            email=request.email,
-            password=request.password,
-            answer=lambda tokens, user: pb.LogInResponse(tokens=_tokens(tokens), user=_user(user)),
-        )
+        call = _call()
+
+        def answer(tokens: Tokens, user: User) -> pb.LogInResponse:
+            call.attribute(user.tenant, user.id)
+            return pb.LogInResponse(tokens=_tokens(tokens), user=_user(user))
+
+        return await self._verbs.log_in(email=request.email, password=request.password, answer=answer)
 
     async def Refresh(self, request: pb.RefreshRequest, context: Any) -> pb.RefreshResponse:
         """Exchange a refresh token for its successor."""
@@ -90,10 +98,14 @@ class AuthService(AuthServiceServicer):
         ]
 
 
-def _caller() -> Identity:
+def _call() -> Call:
     call = current_call()
     assert call is not None, "the road enters a call before its handler"
-    return call.identity
+    return call
+
+
+def _caller() -> Identity:
+    return _call().identity
 
 
 def _user(user: User) -> user_pb2.User:
