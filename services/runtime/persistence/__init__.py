@@ -34,7 +34,8 @@ a serialisation failure runs it again from the start::
 * ``tx.session`` is a SQLAlchemy ``Session``. Every ORM statement gets ``tenant = ...`` and, for soft-deleted rows,
   ``delete_time IS NULL`` (``.execution_options(include_deleted=True)`` shows them). Core statements and ``text()`` on
   scoped tables are refused, because no criterion can be added to them: select columns of the mapped class instead
-  (``select(func.count(Play.id))``).
+  (``select(func.count(Play.id))``). A bare ``__table__`` mixed into an ORM statement is caught on PostgreSQL only, by
+  its row-level security: never write one.
 * ``tx.find`` / ``tx.require`` load a row by primary key; ``require`` raises ``Fault(RESOURCE_NOT_FOUND)``.
 * ``tx.bulk_insert(Play, rows)`` inserts many rows at the speed of the driver, and counts those that were new.
 * ``tx.page(select(Play).where(...), by=[Play.played_at.desc(), Play.id], size=50, token=request.page_token,

@@ -23,12 +23,20 @@ class ScopedSession(Session):
     def __init__(self, *args: Any, tenant: str, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.tenant = tenant
+        self.criterion = with_loader_criteria(
+            TenantScoped, lambda cls: cls.tenant == tenant, include_aliases=True, propagate_to_loaders=False
+        )
 
     def bulk_save_objects(self, *args: Any, **kwargs: Any) -> Never:
         """Refused, as its two siblings: they pass by the checks of a flush. Use ``tx.bulk_insert``."""
         raise ScopeError("the session's bulk methods have no tenant criterion: use tx.bulk_insert")
 
     bulk_insert_mappings = bulk_update_mappings = bulk_save_objects
+
+
+_NOT_DELETED = with_loader_criteria(
+    SoftDeleted, lambda cls: cls.delete_time.is_(None), include_aliases=True, propagate_to_loaders=False
+)
 
 
 def _mismatch() -> Fault:
@@ -51,25 +59,11 @@ def _add_criteria(state: ORMExecuteState) -> None:
             return
         if state.is_update:
             _keep_tenant(state)
-        state.statement = state.statement.options(
-            with_loader_criteria(
-                TenantScoped,
-                lambda cls: cls.tenant == tenant,
-                include_aliases=True,
-                propagate_to_loaders=False,
-            )
-        )
+        state.statement = state.statement.options(session.criterion)
     elif not state.is_orm_statement or state.is_insert:
         return
     if not state.execution_options.get("include_deleted", False):
-        state.statement = state.statement.options(
-            with_loader_criteria(
-                SoftDeleted,
-                lambda cls: cls.delete_time.is_(None),
-                include_aliases=True,
-                propagate_to_loaders=False,
-            )
-        )
+        state.statement = state.statement.options(_NOT_DELETED)
 
 
 def _refuse_unscoped(state: ORMExecuteState) -> None:
