@@ -2,7 +2,7 @@
 
 import typer
 
-from cli.commands import call, demo, doctor, down, edge, logs, status, token, up
+from cli.commands import call, demo, doctor, down, edge, logs, restart, status, token, up
 
 app = typer.Typer(
     name="polyphony",
@@ -16,6 +16,7 @@ app.command("down")(down.down)
 app.command("status")(status.status)
 app.command("logs")(logs.logs)
 app.command("doctor")(doctor.doctor)
+app.command("restart")(restart.restart)
 app.command("edge")(edge.edge)
 app.command("demo")(demo.demo)
 app.command("token")(token.token)

@@ -18,11 +18,12 @@ ANSWER_FIRST = timedelta(seconds=1)
 """What the edge waits beyond a method's deadline, so that the service answers, with a reason and an audit id."""
 STREAM_IDLE = timedelta(hours=1)
 """A stream that carried nothing for so long is forgotten by its caller."""
-UPLOAD_IDLE = timedelta(seconds=60)
-"""An upload that stalls for so long has lost its sender."""
+UPLOAD_IDLE = timedelta(minutes=5)
+"""An upload that stalls for so long has lost its sender; a service at work on a large part may take a while."""
 
 _REFLECTION = ("grpc.reflection.v1.ServerReflection", "grpc.reflection.v1alpha.ServerReflection")
 _HEALTH = "grpc.health.v1.Health"
+_HEALTH_METHODS = ("Check", "Watch")
 DOMAIN_HEADER = "polyphony-domain"
 """Says whose health is asked for, where a caller asks through the edge. Without it: the one that answers reflection."""
 
@@ -31,20 +32,9 @@ def routes(methods: Sequence[EdgeMethod], domains: Sequence[str]) -> list[dict[s
     """The routes of the virtual host, for the methods of `domains`."""
     return [
         *(_method_route(method) for method in methods if method.domain in domains),
-        *(_health_route(domain) for domain in domains),
-        {
-            "match": {"path": f"/{_HEALTH}/Check"},
-            "name": f"{_HEALTH}/Check",
-            "route": {"cluster": domains[0], "timeout": "5s"},
-        },
-        *(
-            {
-                "match": {"path": f"/{service}/ServerReflectionInfo"},
-                "name": service,
-                "route": {"cluster": domains[0], "timeout": "0s", "idle_timeout": "60s"},
-            }
-            for service in _REFLECTION
-        ),
+        *(_health_route(method, domain) for domain in domains for method in _HEALTH_METHODS),
+        *(_operators_route(f"{_HEALTH}/{method}", domains[0]) for method in _HEALTH_METHODS),
+        *(_operators_route(f"{service}/ServerReflectionInfo", domains[0]) for service in _REFLECTION),
         {
             "match": {"prefix": "/"},
             "name": "unknown",
@@ -94,15 +84,19 @@ def _retries(method: EdgeMethod) -> dict[str, Any]:
     }
 
 
-def _health_route(domain: str) -> dict[str, Any]:
+def _operators_route(name: str, cluster: str) -> dict[str, Any]:
+    """Health and reflection, whose methods are no part of the contract and may all stream."""
     return {
-        "match": {
-            "path": f"/{_HEALTH}/Check",
-            "headers": [{"name": DOMAIN_HEADER, "string_match": {"exact": domain}}],
-        },
-        "name": f"{_HEALTH}/Check/{domain}",
-        "route": {"cluster": domain, "timeout": "5s"},
+        "match": {"path": f"/{name}"},
+        "name": name,
+        "route": {"cluster": cluster, "timeout": "0s", "idle_timeout": _seconds(STREAM_IDLE)},
     }
+
+
+def _health_route(method: str, domain: str) -> dict[str, Any]:
+    route = _operators_route(f"{_HEALTH}/{method}", domain)
+    route["match"]["headers"] = [{"name": DOMAIN_HEADER, "string_match": {"exact": domain}}]
+    return route
 
 
 def _seconds(duration: timedelta) -> str:

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 
 from cli.edge.render import Edge
 from cli.mesh import envoy, redis, triton
@@ -10,6 +11,8 @@ from cli.mesh.probes import envoy_sees
 from cli.mesh.program import Port, Program
 from cli.mesh.settings import CHECKOUT, DOMAINS, METRICS_OFFSET, MeshSettings
 
+LOG_BYTES = 32 * 1024 * 1024
+"""A log that is larger at a start is set aside: the mesh keeps at most this and what one run adds, per program."""
 FOLDERS = ("keys", "certs", "data", "logs", "run", "triton", "redis", "envoy")
 
 
@@ -22,6 +25,7 @@ def prepare(settings: MeshSettings, workers: Mapping[str, int]) -> list[Program]
     settings.home.mkdir(mode=0o700, parents=True, exist_ok=True)
     for name in FOLDERS:
         (settings.home / name).mkdir(mode=0o700, exist_ok=True)
+    _rotate(settings.logs)
     make_keys(settings.keys, DOMAINS)
     make_certificates(settings.home / "certs", settings.keys)
     triton_paths = triton.TritonPaths(
@@ -43,6 +47,13 @@ def prepare(settings: MeshSettings, workers: Mapping[str, int]) -> list[Program]
         ),
         envoy.program(edge, edge_config),
     ]
+
+
+def _rotate(logs: Path) -> None:
+    """Set large logs aside at each start, over the ones that were set aside before."""
+    for log in logs.glob("*.log"):
+        if log.stat().st_size > LOG_BYTES:
+            log.replace(log.with_suffix(".log.old"))
 
 
 def edge_of(settings: MeshSettings, workers: Mapping[str, int]) -> Edge:

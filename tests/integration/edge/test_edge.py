@@ -188,6 +188,16 @@ def test_a_failing_attempt_is_repeated_only_where_the_contract_allows_it(
     assert attempts == (3 if method == "WhoAmI" else 1)
 
 
+def test_a_caller_cannot_ask_the_edge_for_more_attempts(
+    edge: Any, stub: auth_service_pb2_grpc.AuthServiceStub
+) -> None:
+    edge.first.worker.unavailable = edge.second.worker.unavailable = True
+    wishes = (("x-envoy-retry-grpc-on", "unavailable"), ("x-envoy-max-retries", "9"))
+    with pytest.raises(grpc.RpcError):
+        stub.LogIn(auth_service_pb2.LogInRequest(), metadata=wishes)
+    assert len(edge.first.worker.calls) + len(edge.second.worker.calls) == 1
+
+
 def test_killing_a_worker_loses_no_repeatable_call(
     edge: Any, stub: auth_service_pb2_grpc.AuthServiceStub
 ) -> None:
