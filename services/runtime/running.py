@@ -9,7 +9,11 @@ from collections.abc import Sequence
 
 from pydantic import ValidationError
 
+from interceptors.contract import ContractError
+from interceptors.faults import Fault
+from interceptors.road import MissingPort
 from services.runtime.hosting import ListenError, Service
+from services.runtime.keyring import KeyFileError
 from services.runtime.lifecycle import Host
 from services.runtime.logs import log_to
 from services.runtime.settings import ProcessSettings
@@ -32,8 +36,10 @@ def run(packages: Sequence[str], process: ProcessSettings, tuning: Tuning | None
             _LOG.error(
                 "cannot start: POLYPHONY_%s_%s: %s", error.title.upper(), field.upper(), problem["msg"]
             )
-    except (ListenError, OSError) as error:
+    except (ListenError, KeyFileError, ContractError, MissingPort, Fault, OSError, ValueError) as error:
         _LOG.error("cannot start: %s", error)
+    except Exception as error:
+        _LOG.error("cannot start: a defect", exc_info=error)
     return 1
 
 

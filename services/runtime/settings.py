@@ -129,14 +129,14 @@ class ServiceSettings(BaseSettings):
     def _place_in_home(cls, given: dict[str, Any]) -> dict[str, Any]:
         """Put paths that were not given into the state folder; before validation, so that defaults are checked too."""
         home = Path(given.get("home") or given.get("POLYPHONY_HOME") or cls.model_fields["home"].default)
-        port = int(given.get("port") or cls.model_fields["port"].default)
+        port = str(given.get("port") or cls.model_fields["port"].default)
         domain = str(cls.model_config.get("title") or "service")
         return {
             "database_url": f"sqlite:///{home / 'data' / f'{domain}.db'}",
             "kek_file": home / "keys" / f"{domain}.kek",
             "service_key_file": home / "keys" / f"{domain}.service.pem",
             "redis_password_file": home / "keys" / "redis.password",
-            "metrics_port": port + 1000 if port else 0,
+            "metrics_port": int(port) + 1000 if port.isdecimal() and port != "0" else 0,
         } | given
 
     @model_validator(mode="after")

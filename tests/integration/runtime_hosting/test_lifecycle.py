@@ -268,28 +268,50 @@ def test_a_process_starts_tuned_and_ends_on_sigterm_without_losing_a_call(tmp_pa
             process.stderr.close()
 
 
-def test_a_setting_that_cannot_be_is_explained_in_one_line(tmp_path: Path) -> None:
+START = """
+import sys, types
+import services.runtime.running as running, services.runtime.settings as settings
+from services.runtime.keyring import Keyring
+class Settings(settings.ServiceSettings):
+    model_config = settings.service_config("auth")
+    port: settings.Port = 50051
+def build(settings):
+    if sys.argv[1] == "defect":
+        {}["the name of a person"]
+    Keyring.from_file(settings.kek_file)
+sys.modules["x.settings"] = types.SimpleNamespace(Settings=Settings)
+sys.modules["x.wiring"] = types.SimpleNamespace(build=build)
+sys.exit(running.run(["x"], settings.ProcessSettings(), None))
+"""
+
+
+@pytest.mark.parametrize(
+    ("case", "environment", "said"),
+    [
+        ("open key", {}, ["POLYPHONY_AUTH_KEK_FILE", "chmod 600"]),
+        ("no number", {"POLYPHONY_AUTH_PORT": "x"}, ["POLYPHONY_AUTH_PORT", "integer"]),
+        ("no key", {"POLYPHONY_AUTH_KEK_FILE": "/nowhere/auth.kek"}, ["auth.kek", "No such file"]),
+        ("defect", {"POLYPHONY_AUTH_KEK_FILE": "/nowhere/auth.kek"}, ["KeyError", "build"]),
+    ],
+)
+def test_what_keeps_a_service_from_starting_is_explained_in_one_line(
+    tmp_path: Path, case: str, environment: dict[str, str], said: list[str]
+) -> None:
     keys = tmp_path / "keys"
     keys.mkdir()
     (keys / "auth.kek").write_bytes(bytes(32))
-    (keys / "auth.kek").chmod(0o644)
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "POLYPHONY_HOME": str(tmp_path)}
+    (keys / "auth.kek").chmod(0o644 if case == "open key" else 0o600)
+    given = os.environ | {"PYTHONPATH": str(ROOT), "POLYPHONY_HOME": str(tmp_path)} | environment
     ended = subprocess.run(
-        [
-            sys.executable,
-            "-c",
-            "import services.runtime.running as r, services.runtime.settings as s\n"
-            "import types, sys\nclass S(s.ServiceSettings):\n    model_config = s.service_config('auth')\n"
-            "sys.modules['x.settings'] = types.SimpleNamespace(Settings=S)\n"
-            "sys.exit(r.run(['x'], s.ProcessSettings(), None))",
-        ],
-        env=environment,
+        [sys.executable, "-c", START, case],
+        env=given,
         capture_output=True,
         text=True,
         timeout=30,
         check=False,
     )
     assert ended.returncode == 1
-    line = json.loads(ended.stderr)
-    assert "POLYPHONY_AUTH_KEK_FILE" in line["message"]
-    assert "chmod 600" in line["message"]
+    line = ended.stderr.strip()
+    assert json.loads(line)["message"].startswith("cannot start")
+    assert [word for word in said if word not in line] == []
+    assert "person" not in line
