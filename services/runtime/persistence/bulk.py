@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
+from itertools import chain, islice
 from operator import itemgetter
 from typing import Any
 
@@ -12,10 +13,14 @@ from sqlalchemy import Connection, Dialect, Table
 from interceptors.faults import Fault
 from polyphony.errors.v1 import reason_pb2
 
-BATCH_ROWS = 2_000
+BATCH_ROWS = 500
 """Rows given to the driver at once: memory stays flat for any number of rows."""
 
+SQLITE_PARAMETERS = 32_000
+"""A little below the most parameters that one statement of SQLite may have (32,766 since 3.32)."""
+
 _Row = Mapping[str, Any] | Sequence[Any]
+_Values = tuple[Any, ...]
 
 
 def bulk_insert(
@@ -28,34 +33,37 @@ def bulk_insert(
     on_conflict_ignore: bool,
 ) -> int:
     """Insert ``rows`` and return how many were new; see :meth:`Transaction.bulk_insert`."""
+    waiting = iter(rows)
+    first = next(waiting, None)
+    if first is None:
+        return 0
+    names = tuple(columns) if columns is not None else tuple(first)  # the keys of a mapping
+    prepare = _preparer(table, names, connection.dialect, tenant, by_name=columns is None)
+    names = tuple(name for name in names if name != "tenant")
+    size = min(BATCH_ROWS, SQLITE_PARAMETERS // (len(names) + 1))
+    prepared = map(prepare, chain((first,), waiting))
     inserted = 0
-    batch: list[tuple[Any, ...]] = []
-    statement = ""
-    prepare = None
-    for row in rows:
-        if prepare is None:
-            names = tuple(columns) if columns is not None else tuple(row)  # the keys of a mapping
-            prepare = _preparer(table, names, connection.dialect, tenant, by_name=columns is None)
-            statement = _statement(table, names, connection.dialect.paramstyle, on_conflict_ignore)
-        batch.append(prepare(row))
-        if len(batch) == BATCH_ROWS:
-            inserted += connection.exec_driver_sql(statement, batch).rowcount
-            batch = []
-    if batch:
-        inserted += connection.exec_driver_sql(statement, batch).rowcount
+    while batch := list(islice(prepared, size)):
+        if len(batch) == size and connection.dialect.name == "sqlite":
+            # One statement for all rows: a third faster than row by row, and it lets other threads run meanwhile.
+            statement = _statement(table, names, "sqlite", size, on_conflict_ignore)
+            inserted += connection.exec_driver_sql(statement, (tenant, *chain.from_iterable(batch))).rowcount
+        else:
+            statement = _statement(table, names, connection.dialect.paramstyle, 1, on_conflict_ignore)
+            inserted += connection.exec_driver_sql(statement, [(*row, tenant) for row in batch]).rowcount
     return inserted
 
 
 def _preparer(table: Table, names: tuple[str, ...], dialect: Dialect, tenant: str, *, by_name: bool) -> Any:
-    """Return the function that turns one row into the driver's parameters, the tenant last."""
+    """Return the function that turns one row into the driver's parameters, without the tenant."""
     if "tenant" in names:
         position = names.index("tenant")
         inner = _preparer(table, tuple(n for n in names if n != "tenant"), dialect, tenant, by_name=by_name)
 
-        def checked(row: Any) -> tuple[Any, ...]:
+        def checked(row: Any) -> _Values:
             if row["tenant" if by_name else position] != tenant:
                 raise Fault(reason_pb2.REASON_TENANT_MISMATCH)
-            prepared: tuple[Any, ...] = inner(row if by_name else (*row[:position], *row[position + 1 :]))
+            prepared: _Values = inner(row if by_name else (*row[:position], *row[position + 1 :]))
             return prepared
 
         return checked
@@ -64,22 +72,20 @@ def _preparer(table: Table, names: tuple[str, ...], dialect: Dialect, tenant: st
         for index, name in enumerate(names)
         if (bind := _processor(table.columns[name].type, dialect)) is not None
     ]
-    last = (tenant,)
-    values: Callable[[Any], tuple[Any, ...]] = _picker(names) if by_name else tuple
+    values: Callable[[Any], _Values] = _picker(names) if by_name else tuple
     if not binds:
-        return lambda row: values(row) + last
+        return values
 
-    def converted(row: Any) -> tuple[Any, ...]:
+    def converted(row: Any) -> _Values:
         mutable = list(values(row))
         for index, bind in binds:
             mutable[index] = bind(mutable[index])
-        mutable.append(tenant)
         return tuple(mutable)
 
     return converted
 
 
-def _picker(names: tuple[str, ...]) -> Callable[[Any], tuple[Any, ...]]:
+def _picker(names: tuple[str, ...]) -> Callable[[Any], _Values]:
     if len(names) == 1:
         only = names[0]
         return lambda row: (row[only],)
@@ -92,11 +98,18 @@ def _processor(kind: Any, dialect: Dialect) -> Callable[[Any], Any] | None:
 
 
 @lru_cache(maxsize=256)
-def _statement(table: Table, names: tuple[str, ...], paramstyle: str, ignore: bool) -> str:
-    names = (*(n for n in names if n != "tenant"), "tenant")
-    mark = "?" if paramstyle == "qmark" else "%s"
+def _statement(table: Table, names: tuple[str, ...], style: str, rows: int, ignore: bool) -> str:
+    """The statement for so many rows. ``style`` is the driver's, or ``sqlite``: the tenant then comes once, first."""
+    mark = "%s" if style not in ("qmark", "sqlite") else "?"
+    tenant = "?1" if style == "sqlite" else mark
     listed = ", ".join(f'"{table.columns[name].name}"' for name in names)
-    marks = ", ".join([mark] * len(names))
+    if style == "sqlite":
+        places = range(2, 2 + rows * len(names), len(names))
+        values = ", ".join(
+            f"({', '.join(f'?{place + index}' for index in range(len(names)))}, {tenant})" for place in places
+        )
+    else:
+        values = f"({', '.join([mark] * len(names))}, {tenant})"
     end = " ON CONFLICT DO NOTHING" if ignore else ""
     # Names come from the table's own definition; S608 cannot know that.
-    return f'INSERT INTO "{table.name}" ({listed}) VALUES ({marks}){end}'  # noqa: S608
+    return f'INSERT INTO "{table.name}" ({listed}, "tenant") VALUES {values}{end}'  # noqa: S608

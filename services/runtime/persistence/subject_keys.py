@@ -38,6 +38,7 @@ class SubjectKey:
         self._keys = keys
         self.tenant = tenant
         self.subject = subject
+        self._places: dict[tuple[str, str], bytes] = {}
 
     def seal(self, column: InstrumentedAttribute[Any], row: str, value: str | bytes) -> bytes:
         """Encrypt a value for one column (declared ``Sealed``) of the row with primary key ``row``.
@@ -51,7 +52,7 @@ class SubjectKey:
         """As :meth:`seal`, with the place named in words; for loops over many rows."""
         plain = value.encode() if isinstance(value, str) else value
         nonce = os.urandom(12)
-        bound = bind_parts(self.tenant, self.subject, table, column, row)
+        bound = self._bound(table, column) + bind_parts(row)
         return _HEADER + nonce + self._keys.load(self, create=True).cipher.encrypt(nonce, plain, bound)
 
     def open(self, column: InstrumentedAttribute[Any], row: str, sealed: bytes) -> bytes:
@@ -69,9 +70,7 @@ class SubjectKey:
         try:
             if sealed[:1] != _HEADER:
                 raise InvalidTag
-            return cipher.decrypt(
-                sealed[1:13], sealed[13:], bind_parts(self.tenant, self.subject, table, column, row)
-            )
+            return cipher.decrypt(sealed[1:13], sealed[13:], self._bound(table, column) + bind_parts(row))
         except (InvalidTag, ValueError):
             raise SealBrokenError(f"a value of {table}.{column} does not open where it stands") from None
 
@@ -80,7 +79,15 @@ class SubjectKey:
         table, name = _place(column)
         normal = unicodedata.normalize("NFKC", value).strip().casefold()
         key = self._keys.load(self, create=True).index
-        return hmac.digest(key, bind_parts(self.tenant, self.subject, table, name, normal), hashlib.sha256)
+        return hmac.digest(key, self._bound(table, name) + bind_parts(normal), hashlib.sha256)
+
+    def _bound(self, table: str, column: str) -> bytes:
+        """What a value of a column is bound to, but for the row; the same for every row of it."""
+        place = (table, column)
+        bound = self._places.get(place)
+        if bound is None:
+            bound = self._places[place] = bind_parts(self.tenant, self.subject, *place)
+        return bound
 
 
 class SubjectKeys:

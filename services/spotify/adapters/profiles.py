@@ -98,8 +98,9 @@ class SqlProfiles:
             .subquery()
         )
         joined = and_(ContentRow.history == history.id, ContentRow.number == counted.c.content)
-        statement = select(counted, ContentRow.kind, ContentRow.artist, ContentRow.album).join(
-            ContentRow, joined
+        # The mapped class stands first: it makes this an ORM statement, which the tenant criterion needs.
+        statement = select(ContentRow.kind, ContentRow.artist, ContentRow.album, counted).join(
+            counted, joined
         )
         return self._tx.session.execute(statement).all()
 

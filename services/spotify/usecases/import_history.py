@@ -16,7 +16,7 @@ from services.spotify.ports import HistoryReader, KnownContents, Storage
 from services.spotify.usecases.chunk_pipe import ChunkPipe, ContentChanged, StreamEnded
 from services.spotify.usecases.imports import advance_import, begin_import, end_import
 
-BATCH_ELEMENTS = 8_192
+BATCH_ELEMENTS = 10_000
 """Elements per transaction: few enough to show progress and to let other writers in, enough to make commits cheap."""
 
 

@@ -8,7 +8,7 @@ from itertools import chain
 
 from services.spotify.adapters.export.archive import MAGIC, ArchiveTruncated, Entry, Limits, entries
 from services.spotify.adapters.export.encoding import as_utf8
-from services.spotify.adapters.export.record import FIELD_TO_BLAME, PlayMaker
+from services.spotify.adapters.export.record import FIELD_TO_BLAME, ExportedPlay, PlayMaker
 from services.spotify.adapters.export.splitter import ArrayBroken, ArraySplitter, BadElement, Window
 from services.spotify.model import (
     BEGINNING,
@@ -127,15 +127,15 @@ def _windows(content: _Content, splitter: ArraySplitter) -> Iterator[Window]:
 def _portion(window: Window, entry: Entry, maker: PlayMaker, skip: int) -> Portion:
     elements = window.elements
     passed = min(max(0, skip - window.first), len(elements))
+    make = maker.make
     plays: list[Play] = []
     rejections: list[Rejection] = []
     for number, element in enumerate(elements[passed:] if passed else elements, window.first + passed):
-        if isinstance(element, BadElement):
-            rejections.append(Rejection(entry.name, window.line(number), element.reason, element.field))
-            continue
-        made = maker.make(element)
-        if isinstance(made, Play):
+        made = make(element) if type(element) is ExportedPlay else element
+        if type(made) is Play:
             plays.append(made)
-        else:
+        elif isinstance(made, BadElement):
+            rejections.append(Rejection(entry.name, window.line(number), made.reason, made.field))
+        elif isinstance(made, RejectionReason):
             rejections.append(Rejection(entry.name, window.line(number), made, FIELD_TO_BLAME[made]))
     return Portion(Position(entry.number, window.first + len(elements)), plays, rejections, [])

@@ -87,7 +87,7 @@ class _Lines:
 
     def of(self, index: int) -> int:
         if self._starts is None:
-            self._starts = [start for start, _ in _cut(self._data)]
+            self._starts = [start for start, _ in _cut(self._data, 1)]  # behind the bracket
         return self._line + self._data.count(b"\n", 0, self._starts[index])
 
 
@@ -112,7 +112,7 @@ class ArraySplitter:
     def feed(self, data: bytes) -> Iterator[Window]:
         """Windows that are complete with `data`. Raises `ArrayBroken` where the input is no array."""
         for start in range(0, len(data), WINDOW):
-            piece = data[start : start + WINDOW]
+            piece = data[start : start + WINDOW]  # the whole, uncopied, where it is not longer
             self._pieces.append(piece)
             self._gathered += len(piece)
             if self._gathered >= WINDOW:
@@ -157,14 +157,14 @@ class ArraySplitter:
         end = self._buffer.rfind(b"}") + 1
         if end <= start:
             return None
-        body = self._buffer[start:end]
+        body = b"".join((b"[", memoryview(self._buffer)[start:end], b"]"))
         try:
-            elements = _ELEMENTS.decode(b"[" + body + b"]")
+            elements = _ELEMENTS.decode(body)
         except _NOT_DECODED:
             return None
-        self._advance(start)
-        window = Window(self._first, elements, _Lines(body, self._line))
-        self._advance(end - start)
+        line = self._line + (self._buffer.count(b"\n", 0, start) if start else 0)
+        window = Window(self._first, elements, _Lines(body, line))
+        self._advance(end)
         self._first += len(elements)
         return window
 
@@ -222,9 +222,8 @@ def _after_separators(data: bytes, position: int = 0) -> int:
     return found.end() if found else position
 
 
-def _cut(data: bytes) -> Iterator[tuple[int, int]]:
+def _cut(data: bytes, position: int = 0) -> Iterator[tuple[int, int]]:
     """The bounds of the complete elements in `data`, up to the array's end or the first incomplete one."""
-    position = 0
     following = -1
     while True:
         start = _after_separators(data, position)
