@@ -31,6 +31,7 @@ from services.runtime.authentication import TokenAuthenticator
 from services.runtime.channels import Channels
 from services.runtime.feeds import FeedFollower
 from services.runtime.hosting import Registration, Service, service_names
+from services.runtime.housekeeping import Housekeeping
 from services.runtime.idempotency import DatabaseIdempotencyStore
 from services.runtime.key_set import KeySet
 from services.runtime.limits import Limiter
@@ -86,6 +87,7 @@ class Member:
         ledger = consents.Consents(given.consents, follower=run_id) if given.consents is not None else None
         audit = DatabaseAuditSink(self.database)
         relay = AuditRelay(self.database, audit, given.append_records)
+        answers = DatabaseIdempotencyStore(self.database)
         terms = TokenTerms(settings.token_issuer, settings.token_audience)
         road = chain(
             service_names(servicers),
@@ -94,7 +96,7 @@ class Member:
             authorizer=state,
             consents=ledger,
             audit=audit,
-            idempotency=DatabaseIdempotencyStore(self.database),
+            idempotency=answers,
             limiter=Limiter(settings.limit_rate, settings.limit_burst, settings.limit_concurrency),
             digest_key=self.digest_key,
             trace_ratio=settings.trace_ratio,
@@ -108,6 +110,7 @@ class Member:
         service.on_start(relay.start)
         service.on_stop(relay.stop)
         service.on_drain(lambda: road.road.streams.end_all(Fault(reason_pb2.REASON_SHUTTING_DOWN)))
+        service.background("housekeeping", Housekeeping(self.database, answers).run)
         service.background("keys", keys.run)
         service.ready_when("keys", lambda: keys.known)
         self._follow(service, "authorization", state.follower)

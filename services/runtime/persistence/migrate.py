@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, inspect, text
 
 from services.runtime.persistence.entities import SYSTEM
+
+_log = logging.getLogger(__name__)
 
 UNSECURED = frozenset({"audit_outbox", "idempotency_keys"})
 """Tables without row-level security: the tenant in them is the caller's, which is not the transaction's when a call
@@ -55,6 +58,11 @@ def migrate(engine: Engine, *, schema: str, domain: Path | None) -> None:
         connection.execute(text("SELECT set_config('app.tenant', :all, true)"), {"all": SYSTEM})
         _upgrade(connection, domain)
         _secure_rows(connection, schema)
+        exempt = text("SELECT rolsuper OR rolbypassrls FROM pg_roles WHERE rolname = current_user")
+        if connection.execute(exempt).scalar():
+            _log.warning(
+                "the database role of %s passes by row-level security: use one that does not", schema
+            )
 
 
 def _upgrade(connection: Connection, domain: Path | None) -> None:
