@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from interceptors.faults import Fault
 from services.ai.adapters.sql import SqlStorage
 from services.ai.changes import Changes
+from services.ai.pointers import Pointers
 from services.ai.ports import Consents, ModelServer, PlaySource
 from services.ai.serving import Serving
 from services.ai.settings import Settings
@@ -68,6 +69,7 @@ def assemble(settings: Settings, database: Database, server: ModelServer) -> Ass
     """Builds the domain over a database that need not be open yet."""
     storage = SqlStorage(database)
     changes = Changes()
+    pointers = Pointers(storage, changes, fresh_seconds=settings.alias_fresh_seconds)
     serving = Serving(storage, server, held=settings.loaded_models, idle_seconds=settings.model_idle_seconds)
     return Assembly(
         settings=settings,
@@ -77,8 +79,8 @@ def assemble(settings: Settings, database: Database, server: ModelServer) -> Ass
         start=StartTraining(storage, changes),
         get=GetTraining(storage),
         cancel=CancelTraining(storage),
-        recommend=Recommend(storage, serving),
-        infer=Infer(storage, serving),
+        recommend=Recommend(pointers, serving),
+        infer=Infer(pointers, serving),
         list_models=ListModels(storage),
         get_model=GetModel(storage),
         set_alias=SetAlias(storage, changes),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
+from collections.abc import Callable
 
 
 class Changes:
@@ -15,9 +16,16 @@ class Changes:
 
     def __init__(self) -> None:
         self._waiting: defaultdict[tuple[str, str], set[asyncio.Event]] = defaultdict(set)
+        self._subscribers: list[Callable[[str, str], None]] = []
+
+    def subscribe(self, told: Callable[[str, str], None]) -> None:
+        """Call `told(tenant, user)` for each change, before anybody is woken."""
+        self._subscribers.append(told)
 
     def tell(self, tenant: str, user: str) -> None:
         """Wake everybody who waits for this person."""
+        for told in self._subscribers:
+            told(tenant, user)
         for event in self._waiting.get((tenant, user), ()):
             event.set()
 

@@ -8,7 +8,7 @@ from enum import IntEnum, StrEnum
 
 from interceptors.faults import Fault
 from polyphony.errors.v1 import reason_pb2
-from services.ai.training import Quality, Tensor
+from services.ai.training import Quality, Recipe, Tensor
 
 CHAMPION = "champion"
 """The alias whose version answers where a call names none."""
@@ -187,6 +187,11 @@ class Version:
     half_life_days: int
     created: datetime
     quarantined: datetime | None = None
+
+    @property
+    def recipe(self) -> Recipe:
+        """What it was trained with."""
+        return Recipe(half_life_days=float(self.half_life_days))
 
     def require_usable(self) -> Version:
         """Itself. Raises Fault MODEL_QUARANTINED when what it was made of may not be used any more."""

@@ -58,8 +58,9 @@ class Models(Protocol):
     def register(self, version: Callable[[str, int], Version], artefact: Artefact, user: str) -> Version:
         """Stores a new version, made from its model's id and its number; the first one makes the model."""
 
-    def champion(self, user: str) -> Version | None:
-        """The version that the person's champion alias means; quick, and without the rest of the model."""
+    def meant(self, user: str, alias: str, model: str = "") -> Version | None:
+        """The version that an alias of the person's model (the one named, if any) means; quick, and without the rest
+        of the model."""
 
     def version(self, model: str, user: str, number: int) -> Version:
         """A version. Raises Fault RESOURCE_NOT_FOUND where this person has none of that number."""

@@ -15,15 +15,16 @@ from dataclasses import dataclass, field
 
 from services.ai.model import Artefact, Version
 from services.ai.ports import EVERYWHERE, Array, ModelServer, NotLoaded, Storage
-from services.ai.training import Journal, unpack
+from services.ai.training import Journal, Memory, unpack
 
 
 @dataclass(slots=True)
 class Explained:
-    """A journal with its tracks by key."""
+    """A journal, the numbers of its tracks by key, and what finds the plays behind an answer."""
 
     journal: Journal
     index: Mapping[str, int]
+    memory: Memory
     used: float = field(default_factory=time.monotonic)
 
 
@@ -66,7 +67,7 @@ class Serving:
         found = self._explained.get(version.id)
         if found is None:
             artefact = await self._artefact(version)
-            found = await asyncio.to_thread(_explained, artefact)
+            found = await asyncio.to_thread(_explained, version, artefact)
             self._explained[version.id] = found
             while len(self._explained) > self._held:
                 self._explained.popitem(last=False)
@@ -102,6 +103,7 @@ class Serving:
         return await self._storage.read(lambda stores: stores.models.artefact(version), tenant=version.tenant)
 
 
-def _explained(artefact: Artefact) -> Explained:
+def _explained(version: Version, artefact: Artefact) -> Explained:
     journal = unpack(artefact.journal)
-    return Explained(journal, {track.key: position for position, track in enumerate(journal.tracks)})
+    index = {track.key: position for position, track in enumerate(journal.tracks)}
+    return Explained(journal, index, Memory(journal, version.recipe))

@@ -35,6 +35,9 @@ class Settings(ServiceSettings):
     infer_seconds: PositiveFloat = 5.0
     """How long a call waits for a model at most, even if its own deadline is later."""
 
+    alias_fresh_seconds: PositiveFloat = 1.0
+    """How long a process answers from what it knows of an alias that another process may have moved."""
+
     training_lease_seconds: PositiveFloat = 15.0
     """After how long without a sign of life a training is taken over from its worker."""
     training_poll_seconds: PositiveFloat = 1.0

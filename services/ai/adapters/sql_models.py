@@ -12,7 +12,6 @@ from interceptors.faults import Fault
 from polyphony.errors.v1 import reason_pb2
 from services.ai.adapters.tables import AliasChangeRow, AliasRow, ArtefactRow, ModelRow, VersionRow
 from services.ai.model import (
-    CHAMPION,
     AliasChange,
     Artefact,
     Model,
@@ -103,13 +102,17 @@ class SqlModels:
         )
         return made
 
-    def champion(self, user: str) -> Version | None:
-        """The version that the person's champion alias means; quick, and without the rest of the model."""
-        row = self._tx.session.scalar(
+    def meant(self, user: str, alias: str, model: str = "") -> Version | None:
+        """The version that an alias of the person's model (the one named, if any) means; quick, and without the
+        rest of the model."""
+        statement = (
             select(VersionRow)
             .join(AliasRow, (AliasRow.model == VersionRow.model) & (AliasRow.number == VersionRow.number))
-            .where(VersionRow.user == user, AliasRow.alias == CHAMPION)
+            .where(VersionRow.user == user, AliasRow.alias == alias)
         )
+        if model:
+            statement = statement.where(VersionRow.model == model)
+        row = self._tx.session.scalar(statement)
         return None if row is None else _version(row)
 
     def version(self, model: str, user: str, number: int) -> Version:

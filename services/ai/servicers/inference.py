@@ -7,7 +7,7 @@ from typing import Any
 from polyphony.ai.v1 import inference_service_pb2 as pb
 from polyphony.ai.v1.inference_service_pb2_grpc import InferenceServiceServicer
 from services.ai.ports import Array
-from services.ai.servicers.calls import identifier, owner, seconds_left
+from services.ai.servicers.calls import identifier, owner, seconds_left, this_call
 from services.ai.usecases.infer import Infer
 
 
@@ -22,6 +22,7 @@ class InferenceService(InferenceServiceServicer):
     async def Infer(self, request: pb.InferRequest, context: Any) -> pb.InferResponse:
         """Run the version that an alias means."""
         version, outputs = await self._infer(
+            tenant=this_call().identity.tenant,
             user=owner(request.name),
             model=identifier(request.name, "models"),
             alias=request.alias,

@@ -34,7 +34,7 @@ class RecommendationService(RecommendationServiceServicer):
 
     async def Recommend(self, request: pb.RecommendRequest, context: Any) -> pb.RecommendResponse:
         """Recommend once."""
-        version = await self._recommend.champion(owner(request.parent))
+        version = await self._recommend.champion(this_call().identity.tenant, owner(request.parent))
         return pb.RecommendResponse(
             recommendations=await self._answer(request, version), model_version=str(version.name)
         )
@@ -46,7 +46,7 @@ class RecommendationService(RecommendationServiceServicer):
         user, tenant = owner(request.parent), this_call().identity.tenant
         told = ""
         while True:
-            version = await self._recommend.champion(user)
+            version = await self._recommend.champion(tenant, user)
             if version.id != told:
                 yield pb.WatchRecommendationsResponse(
                     recommendations=await self._answer(request, version), model_version=str(version.name)

@@ -5,7 +5,7 @@ give the same bytes.
 """
 
 from services.ai.training.cooccurrence import Recipe
-from services.ai.training.evidence import Loved, Pair, Together, heard_together, how_loved
+from services.ai.training.evidence import Loved, Memory, Pair, Together
 from services.ai.training.graph import INPUTS, OUTPUTS, Tensor, digest
 from services.ai.training.journal import Journal, Play, Track, journal_of, pack, unpack
 from services.ai.training.quality import Quality
@@ -17,6 +17,7 @@ __all__ = [
     "OUTPUTS",
     "Journal",
     "Loved",
+    "Memory",
     "Pair",
     "Play",
     "Quality",
@@ -26,8 +27,6 @@ __all__ = [
     "Track",
     "Trained",
     "digest",
-    "heard_together",
-    "how_loved",
     "journal_of",
     "pack",
     "train",

@@ -8,7 +8,8 @@ from math import prod
 from interceptors.faults import Fault, FieldViolation
 from polyphony.errors.v1 import reason_pb2
 from services.ai.model import CHAMPION, Version
-from services.ai.ports import Array, Storage, Stores
+from services.ai.pointers import Pointers
+from services.ai.ports import Array, Stores
 from services.ai.serving import Serving
 from services.ai.training import Tensor
 
@@ -21,14 +22,15 @@ _BYTES = {"BOOL": 1, "INT32": 4, "INT64": 8, "FP32": 4, "FP64": 8}
 class Infer:
     """Checks tensors against the version's signature, then lets the inference server answer."""
 
-    def __init__(self, storage: Storage, serving: Serving) -> None:
+    def __init__(self, pointers: Pointers, serving: Serving) -> None:
         """Holds what it needs."""
-        self._storage = storage
+        self._pointers = pointers
         self._serving = serving
 
     async def __call__(
         self,
         *,
+        tenant: str,
         user: str,
         model: str,
         alias: str,
@@ -40,7 +42,10 @@ class Infer:
 
         Raises Fault RESOURCE_NOT_FOUND, MODEL_QUARANTINED, TENSOR_MISMATCH and those of `Serving.infer`.
         """
-        version = await self._storage.read(lambda stores: meant(stores, user, model, alias or CHAMPION))
+        alias = alias or CHAMPION
+        version = await self._pointers.version(
+            tenant, user, model, alias, lambda stores: meant(stores, user, model, alias)
+        )
         check(version, inputs, outputs)
         names = list(outputs) or [tensor.name for tensor in version.outputs]
         answer = await self._serving.infer(version, inputs, names, seconds)
@@ -49,17 +54,17 @@ class Infer:
 
 def meant(stores: Stores, user: str, model: str, alias: str) -> Version:
     """The version that an alias of a model means. Raises Fault RESOURCE_NOT_FOUND or MODEL_QUARANTINED."""
+    version = stores.models.meant(user, alias, model)
+    if version is not None:
+        return version.require_usable()
     found = stores.models.get(model, user)
-    number = found.aliases.get(alias)
-    if number is None:
-        if found.versions and found.versions[0].quarantined is not None:
-            found.versions[0].require_usable()
-        raise Fault(
-            reason_pb2.REASON_RESOURCE_NOT_FOUND,
-            "The model has no such alias.",
-            metadata={"resource": found.name, "alias": alias},
-        )
-    return stores.models.version(model, user, number).require_usable()
+    if found.versions:
+        found.versions[0].require_usable()  # a quarantine takes the aliases away, too
+    raise Fault(
+        reason_pb2.REASON_RESOURCE_NOT_FOUND,
+        "The model has no such alias.",
+        metadata={"resource": found.name, "alias": alias},
+    )
 
 
 def check(version: Version, inputs: Sequence[Array], outputs: Sequence[str]) -> None:

@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 
 from interceptors.faults import Fault, FieldViolation
 from polyphony.errors.v1 import reason_pb2
-from services.ai.model import Version, no_champion
-from services.ai.ports import Array, Storage, Stores
+from services.ai.model import CHAMPION, Version, no_champion
+from services.ai.pointers import Pointers
+from services.ai.ports import Array, Stores
 from services.ai.serving import Explained, Serving
-from services.ai.training import Journal, Recipe, Track, heard_together, how_loved
+from services.ai.training import Journal, Track
 
 EVIDENCE = 5
 """Plays told per cause."""
@@ -75,21 +76,21 @@ class Recommendations:
 class Recommend:
     """Asks the champion and explains its answer."""
 
-    def __init__(self, storage: Storage, serving: Serving) -> None:
+    def __init__(self, pointers: Pointers, serving: Serving) -> None:
         """Holds what it needs."""
-        self._storage = storage
+        self._pointers = pointers
         self._serving = serving
 
-    async def champion(self, user: str) -> Version:
+    async def champion(self, tenant: str, user: str) -> Version:
         """The version that answers for a person now. Raises Fault MODEL_NOT_TRAINED or MODEL_QUARANTINED."""
 
         def find(stores: Stores) -> Version:
-            version = stores.models.champion(user)
+            version = stores.models.meant(user, CHAMPION)
             if version is None:
                 raise no_champion(stores.models.of(user))
             return version.require_usable()
 
-        return await self._storage.read(find)
+        return await self._pointers.version(tenant, user, "", CHAMPION, find)
 
     async def __call__(
         self, version: Version, *, kind: Kind, size: int, seeds: Sequence[str], now: datetime, seconds: float
@@ -117,14 +118,12 @@ class Recommend:
             _array("k", "INT64", np.array([size], np.int64)),
         ]
         answer = await self._serving.infer(version, inputs, wanted, seconds)
-        recipe = Recipe(half_life_days=float(version.half_life_days))
-        return await asyncio.to_thread(_explain, version, journal, recipe, chosen, answer, now)
+        return await asyncio.to_thread(_explain, version, explained, chosen, answer, now)
 
 
 def _explain(
     version: Version,
-    journal: Journal,
-    recipe: Recipe,
+    explained: Explained,
     seeds: Sequence[int],
     answer: Mapping[str, Array],
     now: datetime,
@@ -133,14 +132,14 @@ def _explain(
     if "items" in answer:
         items, scores, added = (_values(answer[name]) for name in _GOES_WELL)
         found += [
-            _goes_well(journal, recipe, seeds, int(item), float(score), parts)
+            _goes_well(explained, seeds, int(item), float(score), parts)
             for item, score, parts in zip(items, scores, added, strict=True)
             if score > 0
         ]
     if "forgotten_items" in answer:
         items, scores = (_values(answer[name]) for name in _FORGOTTEN)
         found += [
-            _forgotten(journal, int(item), float(score), now)
+            _forgotten(explained, int(item), float(score), now)
             for item, score in zip(items, scores, strict=True)
             if score > 0
         ]
@@ -148,35 +147,35 @@ def _explain(
 
 
 def _goes_well(
-    journal: Journal,
-    recipe: Recipe,
+    explained: Explained,
     seeds: Sequence[int],
     item: int,
     score: float,
     added: NDArray[np.float64],
 ) -> Recommended:
+    tracks = explained.journal.tracks
     causes: list[Cause] = []
     strongest, times = 0, 0
     for place in np.argsort(-added, kind="stable"):
         if added[place] <= 0:
             break
-        together = heard_together(journal, recipe, seeds[place], item, EVIDENCE)
+        together = explained.memory.heard_together(seeds[place], item, EVIDENCE)
         if not causes:
             strongest, times = seeds[place], together.times
         evidence = sorted((Evidence(_time(p.seed_ended), _time(p.item_ended)) for p in together.pairs),
                           key=lambda e: e.item, reverse=True)  # fmt: skip
-        causes.append(Cause(journal.tracks[seeds[place]], float(added[place]), tuple(evidence)))
+        causes.append(Cause(tracks[seeds[place]], float(added[place]), tuple(evidence)))
     last = max((e.item for cause in causes for e in cause.evidence), default=None)
-    reason = f"You played it {_times(times)} within a session with “{title(journal.tracks[strongest])}”"
+    reason = f"You played it {_times(times)} within a session with “{title(tracks[strongest])}”"
     if last is not None:
         reason += f", last on {_day(last)}"
     if len(causes) > 1:
         reason += f"; {len(causes) - 1} more of the tracks you start from speak for it"
-    return Recommended(Kind.GOES_WELL_AFTER, journal.tracks[item], score, reason + ".", tuple(causes))
+    return Recommended(Kind.GOES_WELL_AFTER, tracks[item], score, reason + ".", tuple(causes))
 
 
-def _forgotten(journal: Journal, item: int, score: float, now: datetime) -> Recommended:
-    loved = how_loved(journal, item, EVIDENCE)
+def _forgotten(explained: Explained, item: int, score: float, now: datetime) -> Recommended:
+    loved = explained.memory.how_loved(item, EVIDENCE)
     month = datetime.strptime(loved.best_month, "%Y-%m").replace(tzinfo=UTC)
     silent = (now - _time(loved.last)).days
     reason = (
@@ -184,7 +183,7 @@ def _forgotten(journal: Journal, item: int, score: float, now: datetime) -> Reco
         f"most in {month:%B %Y} ({loved.best_month_plays}), and not for {silent} days."
     )
     evidence = tuple(Evidence(None, _time(ended)) for ended in loved.recent)
-    track = journal.tracks[item]
+    track = explained.journal.tracks[item]
     return Recommended(Kind.LOVED_AND_FORGOTTEN, track, score, reason, (Cause(track, score, evidence),))
 
 

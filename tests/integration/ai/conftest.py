@@ -146,6 +146,7 @@ def worker(tmp_path: Path, database_url: str, triton_server: Any) -> Worker:
             training_lease_seconds=0.6,
             training_poll_seconds=0.05,
             watch_poll_seconds=0.1,
+            alias_fresh_seconds=0.2,
         )
         keyring = Keyring.from_file(settings.kek_file)
         database = Database(settings.database_url, domain="ai", migrations=MIGRATIONS, keyring=keyring)

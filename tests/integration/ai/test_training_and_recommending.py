@@ -12,7 +12,6 @@ from interceptors.faults import Fault
 from polyphony.errors.v1 import reason_pb2
 from services.ai.model import State
 from services.ai.ports import Array
-from services.ai.training import Recipe, heard_together
 from services.ai.usecases.recommend import Kind, Recommendations
 from services.runtime.persistence import SYSTEM
 
@@ -21,7 +20,7 @@ NOW = datetime(2026, 11, 20, tzinfo=UTC)
 
 async def recommend(domain: Any, user: str, **choice: Any) -> Recommendations:
     domain.as_user(user)
-    version = await domain.ai.recommend.champion(user)
+    version = await domain.ai.recommend.champion("acme", user)
     asked: dict[str, Any] = {
         "kind": Kind.EVERY,
         "size": 10,
@@ -75,13 +74,11 @@ async def test_seeds_are_the_causes_and_unknown_ones_are_named(domain: Any) -> N
     assert len(answer.items) == 5
     assert {cause.track.key for item in answer.items for cause in item.causes} <= set(seeds)
     assert all(item.track.key not in seeds for item in answer.items)
-    journal = (await domain.ai.serving.explained(answer.version)).journal
-    keys = [track.key for track in journal.tracks]
+    explained = await domain.ai.serving.explained(answer.version)
+    keys = [track.key for track in explained.journal.tracks]
     for item in answer.items:
         for cause in item.causes:
-            together = heard_together(
-                journal,
-                Recipe(half_life_days=180.0),
+            together = explained.memory.heard_together(
                 keys.index(cause.track.key),
                 keys.index(item.track.key),
                 5,
@@ -105,7 +102,7 @@ async def test_nobody_sees_the_model_of_another_person_or_tenant(domain: Any) ->
     assert (
         await refusal(domain.ai.get_model(user="ada", model=training.version.model)) == "RESOURCE_NOT_FOUND"
     )
-    assert await refusal(domain.ai.recommend.champion("ada")) == "MODEL_NOT_TRAINED"
+    assert await refusal(domain.ai.recommend.champion("another-tenant", "ada")) == "MODEL_NOT_TRAINED"
 
 
 async def test_versions_are_kept_and_aliases_remember_who_moved_them_and_why(domain: Any) -> None:
@@ -167,6 +164,7 @@ async def test_infer_passes_tensors_through_and_holds_them_to_the_signature(doma
 
     async def infer(inputs: list[Array], outputs: tuple[str, ...] = (), alias: str = "") -> Any:
         return await domain.ai.infer(
+            tenant="acme",
             user="ada",
             model=training.version.model,
             alias=alias,

@@ -15,12 +15,11 @@ from services.ai.training import (
     INPUTS,
     OUTPUTS,
     Journal,
+    Memory,
     Play,
     Recipe,
     Track,
     digest,
-    heard_together,
-    how_loved,
     journal_of,
     pack,
     train,
@@ -256,7 +255,7 @@ def test_evidence_is_the_plays_that_training_counted() -> None:
     seed = int(heard.argmax())
     for place in range(10):
         item = int(neighbours.index[seed][place])
-        together = heard_together(journal, recipe, seed, item, limit=10_000)
+        together = Memory(journal, recipe).heard_together(seed, item, limit=10_000)
         assert together.times == len(together.pairs) > 0
         summed = sum(pair.weight for pair in together.pairs) / (heard[seed] * heard[item]) ** 0.5
         assert float(neighbours.similarity[seed][place]) == pytest.approx(summed, abs=2**-19)
@@ -264,24 +263,24 @@ def test_evidence_is_the_plays_that_training_counted() -> None:
             assert seed in journal.track[journal.ended == pair.seed_ended]
             assert item in journal.track[journal.ended == pair.item_ended]
             assert abs(pair.seed_ended - pair.item_ended) < 4 * 3_600
-        few = heard_together(journal, recipe, seed, item, limit=2)
+        few = Memory(journal, recipe).heard_together(seed, item, limit=2)
         assert few.times == together.times
         assert few.pairs == together.pairs[:2]
 
 
 def test_tracks_never_heard_together_have_no_evidence() -> None:
     journal = journal_of(session(START, "a", "b!") + session(START + timedelta(days=1), "c"))
-    assert heard_together(journal, Recipe(), 0, 2, 5).times == 0
-    assert heard_together(journal, Recipe(), 0, 1, 5).times == 0
+    assert Memory(journal, Recipe()).heard_together(0, 2, 5).times == 0
+    assert Memory(journal, Recipe()).heard_together(0, 1, 5).times == 0
 
 
 def test_how_a_track_was_loved() -> None:
     plays = session(START, "a", "a", "b", "a!") + session(START + timedelta(days=40), "a")
-    loved = how_loved(journal_of(plays), 0, limit=2)
+    loved = Memory(journal_of(plays), Recipe()).how_loved(0, limit=2)
     assert (loved.heard, loved.best_month, loved.best_month_plays) == (3, "2026-01", 2)
     assert loved.recent == (loved.last, loved.first + 180)
     with pytest.raises(ValueError, match="never heard"):
-        how_loved(journal_of(session(START, "a!")), 0, limit=2)
+        Memory(journal_of(session(START, "a!")), Recipe()).how_loved(0, limit=2)
 
 
 def test_a_journal_survives_packing_and_other_bytes_are_refused() -> None:
