@@ -75,7 +75,9 @@ class Memory:
         best = np.lexsort((right, -weight))[:limit]
         told = np.column_stack((journal.ended[left[best]], journal.ended[right[best]])).tolist()
         pairs = zip(told, weight[best].tolist(), strict=True)
-        return Together(len(left), tuple(Pair(*times, added) for times, added in pairs))
+        return Together(
+            len(left), tuple(Pair(seeded, recommended, added) for (seeded, recommended), added in pairs)
+        )
 
     def how_loved(self, item: int, limit: int) -> Loved:
         """The plays that made `item` loved; at most `limit` of the most recent are told, latest first.
