@@ -85,20 +85,22 @@ def _plot(found: ListeningProfile) -> None:
 
 def recommendations(found: Iterable[Any], *, plain: bool) -> None:
     """Each recommendation with its reason and the newest plays that taught it."""
-    last = None
-    for each in found:
-        if not plain and each.kind != last:
-            last = each.kind
-            say()
-            say(_KINDS.get(each.kind, ""), "bold")
-        evidence = [shown for cause in each.contributions for shown in cause.evidence]
-        proof = _evidence(evidence[0]) if evidence else ""
-        title = f"{each.item.title} — {each.item.artist}"
-        if plain:
-            say("\t".join((_KINDS.get(each.kind, ""), title, each.reason, proof)))
-        else:
+    rows = [_explained(each) for each in found]
+    if plain:
+        table(("kind", "recommended", "because", "learned from"), rows, plain=True)
+        return
+    for kind, group in groupby(rows, key=lambda row: row[0]):
+        say()
+        say(kind, "bold")
+        for _, title, reason, proof in group:
             say(f"  {title}")
-            say(f"      {each.reason} {proof}", "dim")
+            say(f"      {reason} {proof}", "dim")
+
+
+def _explained(found: Any) -> tuple[str, str, str, str]:
+    evidence = [shown for cause in found.contributions for shown in cause.evidence]
+    proof = _evidence(evidence[0]) if evidence else ""
+    return _KINDS.get(found.kind, ""), f"{found.item.title} — {found.item.artist}", found.reason, proof
 
 
 def _evidence(evidence: Any) -> str:

@@ -117,6 +117,6 @@ def _only(settings: MeshSettings, ports: Mapping[str, list[int]]) -> dict[str, d
 
 
 def _target(ports: list[int]) -> str:
-    """A gRPC target that names every worker; a channel turns to the next when one is gone."""
+    """The address of every worker; a channel turns to the next when one is gone."""
     addresses = [f"127.0.0.1:{port}" for port in ports]
-    return addresses[0] if len(addresses) == 1 else "ipv4:" + ",".join(addresses)
+    return ",".join(addresses)

@@ -107,6 +107,8 @@ def build_server(service: Service, extras: Sequence[_Registrar] = ()) -> grpc.ai
             # Channels and Envoy may probe an idle connection every ten seconds.
             ("grpc.keepalive_permit_without_calls", 1),
             ("grpc.http2.min_recv_ping_interval_without_data_ms", 5_000),
+            # Every caller is ours or came through Envoy: cutting one off for its pings would only cost its calls.
+            ("grpc.http2.max_ping_strikes", 0),
             ("grpc.max_metadata_size", 32 * 1024),
         ],
         # Shedding is the road's task, because it knows the priority of a call.

@@ -31,7 +31,7 @@ def test_no_two_programs_share_a_port() -> None:
 
 def test_a_target_names_every_worker() -> None:
     assert _target([50051]) == "127.0.0.1:50051"
-    assert _target([50051, 50151]) == "ipv4:127.0.0.1:50051,127.0.0.1:50151"
+    assert _target([50051, 50151]) == "127.0.0.1:50051,127.0.0.1:50151"
 
 
 def test_workers_are_read_from_the_command_line() -> None:
