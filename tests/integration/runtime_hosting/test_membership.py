@@ -52,7 +52,7 @@ class Mesh:
             "metrics_port": 0,
             "drain_seconds": 0,
             "grace_seconds": 2,
-            "feed_lease_seconds": 1.0,
+            "feed_lease_seconds": 4.0,
         }
 
     def auth(self, **changes: Any) -> Service:
@@ -139,11 +139,12 @@ async def test_a_session_is_over_everywhere_when_log_out_answers(mesh: Mesh) -> 
         for _ in range(5):
             session = await log_in(mesh.auth_port)
             assert await list_consents(mesh.compliance_port, session) == "OK"
-            assert await log_out(mesh.auth_port, session) < 0.9, "it waited for a lease instead of an answer"
+            assert await log_out(mesh.auth_port, session) < 3.5, "it waited for a lease instead of an answer"
             assert await list_consents(mesh.compliance_port, session) == "SESSION_REVOKED"
 
 
 async def test_a_service_refuses_and_says_so_when_its_authority_is_gone_and_recovers(mesh: Mesh) -> None:
+    mesh.shared["feed_lease_seconds"] = 1.0
     async with running(mesh.compliance()):
         async with running(mesh.auth()):
             await until_status(mesh.compliance_port, SERVING)
@@ -157,7 +158,7 @@ async def test_a_service_refuses_and_says_so_when_its_authority_is_gone_and_reco
 
 
 async def test_a_quick_restart_of_the_authority_is_not_noticed(mesh: Mesh) -> None:
-    mesh.shared["feed_lease_seconds"] = 5.0
+    mesh.shared["feed_lease_seconds"] = 10.0
     async with running(mesh.compliance()):
         async with running(mesh.auth()):
             await until_status(mesh.compliance_port, SERVING)
@@ -176,7 +177,7 @@ async def test_two_workers_know_of_each_others_followers(mesh: Mesh) -> None:
         for _ in range(3):
             session = await log_in(mesh.auth_port)
             assert await list_consents(mesh.compliance_port, session) == "OK"
-            assert await log_out(other, session) < 2.0
+            assert await log_out(other, session) < 3.5, "it waited for a lease instead of an answer"
             assert await list_consents(mesh.compliance_port, session) == "SESSION_REVOKED"
 
 
@@ -196,4 +197,4 @@ async def test_a_stop_ends_open_feeds_at_once(mesh: Mesh) -> None:
         await until_status(mesh.compliance_port, SERVING)
         began = time.monotonic()
         await host.stop()
-        assert time.monotonic() - began < 5.0, "the stop waited for the stream of a follower"
+        assert time.monotonic() - began < 10.0, "the stop waited for the stream of a follower"
