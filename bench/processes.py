@@ -1,0 +1,38 @@
+"""What a process costs: its memory at the peak and its time on a core, as Linux counts them."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import psutil
+
+
+class PeakMemory:
+    """Watches one process, from its making on. The kernel keeps the peak, so nothing is missed between two looks."""
+
+    def __init__(self, pid: int | str = "self") -> None:
+        self._folder = Path("/proc", str(pid))
+        (self._folder / "clear_refs").write_text("5")  # resets the peak to what is resident now
+        self.before = self._read("VmRSS")
+
+    @property
+    def growth(self) -> int:
+        """Bytes by which the process was larger at its largest than at the beginning."""
+        return self._read("VmHWM") - self.before
+
+    def _read(self, name: str) -> int:
+        found = re.search(rf"^{name}:\s+(\d+) kB$", (self._folder / "status").read_text(), re.MULTILINE)
+        assert found is not None, f"{self._folder} tells no {name}"
+        return int(found[1]) * 1024
+
+
+def core_seconds(pid: int) -> float:
+    """Seconds that a process has spent on cores so far, its own and the kernel's on its behalf; in steps of 10 ms."""
+    times = psutil.Process(pid).cpu_times()
+    return times.user + times.system
+
+
+def resident(pid: int) -> int:
+    """Bytes of memory that a process has to itself, and its part of what it shares with others (PSS)."""
+    return int(psutil.Process(pid).memory_full_info().pss)

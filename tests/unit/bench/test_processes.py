@@ -1,0 +1,26 @@
+"""Memory and core time of a process, as the kernel counts them."""
+
+import os
+import time
+
+from bench.processes import PeakMemory, core_seconds, resident
+
+
+def test_the_peak_counts_what_came_and_went() -> None:
+    memory = PeakMemory()
+    block = b"x" * 30_000_000
+    del block
+    assert 25_000_000 < memory.growth < 60_000_000
+    assert PeakMemory().growth < 10_000_000, "a new watch begins anew"
+
+
+def test_work_is_counted_and_waiting_is_not() -> None:
+    before = core_seconds(os.getpid())
+    time.sleep(0.3)
+    idle = core_seconds(os.getpid()) - before
+    until = time.process_time() + 0.2
+    while time.process_time() < until:
+        pass
+    assert idle < 0.1
+    assert core_seconds(os.getpid()) - before > 0.15
+    assert resident(os.getpid()) > 1_000_000
