@@ -278,3 +278,31 @@ async def test_a_living_siblings_pending_record_is_left_alone(database: Database
     state, record = (await outbox(database))[one.id]
     assert (state, record.interrupted) == (READY, True)
     await late.stop()
+
+
+async def test_a_window_follows_a_shared_commit_and_no_lone_record(
+    sink: DatabaseAuditSink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(audit_writer, "WINDOW_SECONDS", 0.5)
+    batches: list[int] = []
+    store = audit_writer._Connection.store
+
+    def counted(self: Any, rows: Any) -> None:
+        batches.append(len(rows))
+        store(self, rows)
+
+    monkeypatch.setattr(audit_writer._Connection, "store", counted)
+    loop = asyncio.get_running_loop()
+    begun = loop.time()
+    await sink.append(entry())
+    await sink.append(entry())
+    assert loop.time() - begun < 0.5, "a lone record was kept waiting"
+    await asyncio.gather(*(sink.append(entry()) for _ in range(4)))
+    batches.clear()
+
+    async def late(number: int) -> None:
+        await asyncio.sleep(0.03 * number)
+        await sink.append(entry())
+
+    await asyncio.gather(*(late(number) for number in range(1, 4)))
+    assert batches == [3], "records that came within the window were committed one by one"

@@ -164,6 +164,25 @@ async def test_concurrent_read_modify_write_loses_no_update(make: Any) -> None:
     assert plays >= 10
 
 
+async def test_a_writer_on_sqlite_waits_for_its_turn_instead_of_running_twice(make: Any) -> None:
+    first, second = make(), make()
+    if first.path is None:
+        pytest.skip("PostgreSQL lets writers run together and repeats the loser")
+    await first.start()
+    await first.write(add("one"), tenant="a")
+    runs = 0
+
+    def play(tx: Transaction) -> None:
+        nonlocal runs
+        runs += 1
+        disc = tx.require(Disc, "one")
+        time.sleep(0.002)
+        disc.plays += 1
+
+    await asyncio.gather(*(database.write(play, tenant="a") for database in (first, second) * 5))
+    assert runs == 10
+
+
 async def test_a_broken_constraint_is_the_domains_to_explain(database: Database) -> None:
     await database.write(add("one"), tenant="a")
     with pytest.raises(IntegrityError):
