@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -18,6 +19,9 @@ from services.spotify.usecases.imports import advance_import, begin_import, end_
 
 BATCH_ELEMENTS = 10_000
 """Elements per transaction: few enough to show progress and to let other writers in, enough to make commits cheap."""
+
+BATCH_SECONDS = 5.0
+"""A smaller batch is stored when this much time has passed, so that a slow upload shows progress, too."""
 
 
 class FileHeader(NamedTuple):
@@ -155,6 +159,7 @@ def _batches(reader: HistoryReader, pipe: ChunkPipe, begun: Import, now: float) 
     chunks = iter(pipe)
     gathered: Portion | None = None
     ended: Exception | None = None
+    stored = time.monotonic()
     try:
         for portion in reader.read(chunks, now=now, start=begun.position):
             if gathered is None:
@@ -164,9 +169,10 @@ def _batches(reader: HistoryReader, pipe: ChunkPipe, begun: Import, now: float) 
                 gathered.plays += portion.plays
                 gathered.rejections += portion.rejections
                 gathered.ignored += portion.ignored
-            if len(gathered.plays) + len(gathered.rejections) >= BATCH_ELEMENTS:
+            full = len(gathered.plays) + len(gathered.rejections) >= BATCH_ELEMENTS
+            if full or time.monotonic() - stored > BATCH_SECONDS:
                 yield _Batch(gathered, pipe.prefix())
-                gathered = None
+                gathered, stored = None, time.monotonic()
         for _ in chunks:  # what follows an archive's last entry belongs to the digest, too
             pass
         if pipe.prefix() != (begun.size_bytes, begun.sha256):
