@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from enum import IntEnum, StrEnum
 
 from interceptors.faults import Fault
 from polyphony.errors.v1 import reason_pb2
-from services.ai.training import Quality, Recipe, Tensor
+from services.ai.training import INPUTS, OUTPUTS, Journal, Quality, Recipe, Tensor, Trained
 
 CHAMPION = "champion"
 """The alias whose version answers where a call names none."""
@@ -198,6 +198,29 @@ class Version:
         if self.quarantined is not None:
             raise Fault(reason_pb2.REASON_MODEL_QUARANTINED, metadata={"resource": str(self.name)})
         return self
+
+
+def version_of(training: Training, journal: Journal, trained: Trained, consent_record: str) -> Version:
+    """The version that a training has made, before a model gives it its name."""
+    first, last = journal.period
+    return Version(
+        id=training.id,
+        tenant=training.tenant,
+        name=VersionName(training.user, "unregistered", 0),
+        digest=trained.digest,
+        inputs=INPUTS,
+        outputs=OUTPUTS,
+        data=TrainingData(
+            plays=len(journal),
+            tracks=len(journal.tracks),
+            first=datetime.fromtimestamp(first, UTC),
+            last=datetime.fromtimestamp(last, UTC),
+            consent_record=consent_record,
+        ),
+        quality=trained.quality,
+        half_life_days=training.half_life_days,
+        created=training.updated,
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,6 +39,9 @@ class Trainings(Protocol):
     def running(self, user: str) -> Sequence[Training]:
         """Those of a person that have not ended."""
 
+    def unfinished(self, trainings: Sequence[str]) -> frozenset[str]:
+        """Those of the ids that belong to trainings which have not ended; in a transaction EVERYWHERE."""
+
     def next_free(self, now: datetime) -> Training | None:
         """The oldest that waits, or whose worker's lease has run out; in a transaction EVERYWHERE."""
 

@@ -11,8 +11,10 @@ import asyncio
 import time
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+from interceptors.faults import Fault
+from polyphony.errors.v1 import reason_pb2
 from services.ai.model import Artefact, Version
 from services.ai.ports import EVERYWHERE, Array, ModelServer, NotLoaded, Storage
 from services.ai.training import Journal, Memory, unpack
@@ -61,6 +63,18 @@ class Serving:
         while len(self._used) > self._held:
             await self._server.unload([self._used.popitem(last=False)[0]])
 
+    async def warm_up(self, version: Version, tracks: int, seconds: float) -> None:
+        """Ask a version that was just loaded for its first answer, which also proves that it can give one. Raises the
+        faults of `ModelServer.infer`."""
+        nothing = Array("", "INT64", (1,), tracks.to_bytes(8, "little"))
+        zero = Array("", "FP32", (1,), bytes(4))
+        given = {"seeds": nothing, "weights": zero, "exclude": nothing, "now": zero, "k": nothing}
+        inputs = [replace(array, name=name) for name, array in given.items()]
+        try:
+            await self._server.infer(version.id, inputs, [t.name for t in version.outputs], seconds)
+        except NotLoaded:
+            raise Fault(reason_pb2.REASON_MODEL_UNAVAILABLE) from None
+
     async def explained(self, version: Version) -> Explained:
         """The journal of a version, from memory where it was used lately. Raises Fault MODEL_QUARANTINED."""
         version.require_usable()
@@ -89,7 +103,10 @@ class Serving:
             del self._explained[version_id]
         present = self._server.present()
         known = sorted({*present, *self._explained, *self._used})
-        usable = await self._storage.read(lambda stores: stores.models.usable(known), tenant=EVERYWHERE)
+        # A version bears the id of its training, which may have loaded it and not registered it yet.
+        usable = await self._storage.read(
+            lambda stores: stores.models.usable(known) | stores.trainings.unfinished(known), tenant=EVERYWHERE
+        )
         idle = [version_id for version_id, used in self._used.items() if used < since]
         gone = [version_id for version_id in known if version_id not in usable]
         if idle or gone:

@@ -56,6 +56,13 @@ class SqlTrainings:
         )
         return [_training(row) for row in rows]
 
+    def unfinished(self, trainings: Sequence[str]) -> frozenset[str]:
+        """Those of the ids that belong to trainings which have not ended; in a transaction EVERYWHERE."""
+        rows = self._tx.session.scalars(
+            select(TrainingRow.id).where(TrainingRow.id.in_(trainings), TrainingRow.state < State.SUCCEEDED)
+        )
+        return frozenset(rows)
+
     def next_free(self, now: datetime) -> Training | None:
         """The oldest that waits, or whose worker's lease has run out; in a transaction EVERYWHERE."""
         row = self._tx.session.scalar(

@@ -10,10 +10,11 @@ from polyphony.ai.v1 import recommendation_pb2
 from polyphony.ai.v1 import recommendation_service_pb2 as pb
 from polyphony.ai.v1.recommendation_service_pb2_grpc import RecommendationServiceServicer
 from services.ai.changes import Changes
+from services.ai.explanation import Evidence, Kind, Recommended
 from services.ai.model import Version
 from services.ai.servicers.calls import owner, seconds_left, set_time, this_call
 from services.ai.training import Track
-from services.ai.usecases.recommend import Evidence, Kind, Recommend, Recommended
+from services.ai.usecases.recommend import Recommend
 
 DEFAULT_SIZE = 10
 

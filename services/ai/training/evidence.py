@@ -23,9 +23,11 @@ class Pair:
 
 @dataclass(frozen=True, slots=True)
 class Together:
-    """All the times that two tracks were heard together, and the weightiest of them."""
+    """How often two tracks were heard together, when the recommended one ended the last time (Unix seconds; 0 for
+    never), and the weightiest of these pairs."""
 
     times: int
+    last: int
     pairs: tuple[Pair, ...]
 
 
@@ -76,7 +78,9 @@ class Memory:
         told = np.column_stack((journal.ended[left[best]], journal.ended[right[best]])).tolist()
         pairs = zip(told, weight[best].tolist(), strict=True)
         return Together(
-            len(left), tuple(Pair(seeded, recommended, added) for (seeded, recommended), added in pairs)
+            len(left),
+            int(journal.ended[right].max(initial=0)),
+            tuple(Pair(seeded, recommended, added) for (seeded, recommended), added in pairs),
         )
 
     def how_loved(self, item: int, limit: int) -> Loved:

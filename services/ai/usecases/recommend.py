@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from enum import IntEnum
+from datetime import datetime
 from typing import Any
 
 import numpy as np
@@ -14,55 +13,25 @@ from numpy.typing import NDArray
 
 from interceptors.faults import Fault, FieldViolation
 from polyphony.errors.v1 import reason_pb2
+from services.ai.explanation import Kind, Recommended, forgotten, goes_well, varied
 from services.ai.model import CHAMPION, Version, no_champion
 from services.ai.pointers import Pointers
 from services.ai.ports import Array, Stores
 from services.ai.serving import Explained, Serving
-from services.ai.training import Journal, Track
+from services.ai.training import Journal
 
-EVIDENCE = 5
-"""Plays told per cause."""
 CONTEXT = (1.0, 0.6, 0.35, 0.2, 0.1)
 """Weights of the tracks heard last, the latest first, where the caller names no seeds."""
+CANDIDATES = 5
+"""Answers asked of the model for each one given, to have a choice of artists."""
 _GOES_WELL = ("items", "scores", "contributions")
 _FORGOTTEN = ("forgotten_items", "forgotten_scores")
+_OUTPUTS = {
+    Kind.EVERY: _GOES_WELL + _FORGOTTEN,
+    Kind.GOES_WELL_AFTER: _GOES_WELL,
+    Kind.LOVED_AND_FORGOTTEN: _FORGOTTEN,
+}
 _NUMPY = {"INT64": np.int64, "FP64": np.float64}
-
-
-class Kind(IntEnum):
-    """Kinds of recommendations; the numbers are the contract's."""
-
-    EVERY = 0
-    GOES_WELL_AFTER = 1
-    LOVED_AND_FORGOTTEN = 2
-
-
-@dataclass(frozen=True, slots=True)
-class Evidence:
-    """Plays that taught the model: when the cause (if it is another track) and the recommended track ended."""
-
-    cause: datetime | None
-    item: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class Cause:
-    """A track that led to a recommendation, what it added to the score, and the plays behind that, newest first."""
-
-    track: Track
-    score: float
-    evidence: tuple[Evidence, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Recommended:
-    """A track, why, and from what: the scores of the causes add up to `score` exactly."""
-
-    kind: Kind
-    track: Track
-    score: float
-    reason: str
-    causes: tuple[Cause, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,90 +70,39 @@ class Recommend:
         """
         explained = await self._serving.explained(version)
         journal = explained.journal
-        if seeds:
-            chosen = _numbers(explained, seeds)
-            weights = [1.0] * len(chosen)
-        else:
-            chosen = _heard_last(journal)
-            weights = list(CONTEXT[: len(chosen)])
-        wanted = (*(_GOES_WELL if kind != Kind.LOVED_AND_FORGOTTEN else ()),
-                  *(_FORGOTTEN if kind != Kind.GOES_WELL_AFTER else ()))  # fmt: skip
+        chosen = _numbers(explained, seeds) if seeds else _heard_last(journal)
+        weights = [1.0] * len(chosen) if seeds else CONTEXT[: len(chosen)]
         days = max(0.0, (now.timestamp() - journal.period[1]) / 86_400)
         inputs = [
             _array("seeds", "INT64", np.array(chosen, np.int64)),
             _array("weights", "FP32", np.array(weights, np.float32)),
             _array("exclude", "INT64", np.array([len(journal.tracks)], np.int64)),
             _array("now", "FP32", np.array([days], np.float32)),
-            _array("k", "INT64", np.array([size], np.int64)),
+            _array("k", "INT64", np.array([size * CANDIDATES], np.int64)),
         ]
-        answer = await self._serving.infer(version, inputs, wanted, seconds)
-        return await asyncio.to_thread(_explain, version, explained, chosen, answer, now)
+        answer = await self._serving.infer(version, inputs, _OUTPUTS[kind], seconds)
+        items = await asyncio.to_thread(_explain, explained, chosen, answer, size, now)
+        return Recommendations(version, items)
 
 
 def _explain(
-    version: Version,
-    explained: Explained,
-    seeds: Sequence[int],
-    answer: Mapping[str, Array],
-    now: datetime,
-) -> Recommendations:
+    explained: Explained, seeds: Sequence[int], answer: Mapping[str, Array], size: int, now: datetime
+) -> tuple[Recommended, ...]:
+    journal, memory = explained.journal, explained.memory
     found: list[Recommended] = []
     if "items" in answer:
         items, scores, added = (_values(answer[name]) for name in _GOES_WELL)
         found += [
-            _goes_well(explained, seeds, int(item), float(score), parts)
-            for item, score, parts in zip(items, scores, added, strict=True)
-            if score > 0
+            goes_well(journal, memory, seeds, int(items[place]), float(scores[place]), added[place])
+            for place in varied(journal, items, scores, size)
         ]
     if "forgotten_items" in answer:
         items, scores = (_values(answer[name]) for name in _FORGOTTEN)
         found += [
-            _forgotten(explained, int(item), float(score), now)
-            for item, score in zip(items, scores, strict=True)
-            if score > 0
+            forgotten(journal, memory, int(items[place]), float(scores[place]), now)
+            for place in varied(journal, items, scores, size)
         ]
-    return Recommendations(version, tuple(found))
-
-
-def _goes_well(
-    explained: Explained,
-    seeds: Sequence[int],
-    item: int,
-    score: float,
-    added: NDArray[np.float64],
-) -> Recommended:
-    tracks = explained.journal.tracks
-    causes: list[Cause] = []
-    strongest, times = 0, 0
-    for place in np.argsort(-added, kind="stable"):
-        if added[place] <= 0:
-            break
-        together = explained.memory.heard_together(seeds[place], item, EVIDENCE)
-        if not causes:
-            strongest, times = seeds[place], together.times
-        evidence = sorted((Evidence(_time(p.seed_ended), _time(p.item_ended)) for p in together.pairs),
-                          key=lambda e: e.item, reverse=True)  # fmt: skip
-        causes.append(Cause(tracks[seeds[place]], float(added[place]), tuple(evidence)))
-    last = max((e.item for cause in causes for e in cause.evidence), default=None)
-    reason = f"You played it {_times(times)} within a session with “{title(tracks[strongest])}”"
-    if last is not None:
-        reason += f", last on {_day(last)}"
-    if len(causes) > 1:
-        reason += f"; {len(causes) - 1} more of the tracks you start from speak for it"
-    return Recommended(Kind.GOES_WELL_AFTER, tracks[item], score, reason + ".", tuple(causes))
-
-
-def _forgotten(explained: Explained, item: int, score: float, now: datetime) -> Recommended:
-    loved = explained.memory.how_loved(item, EVIDENCE)
-    month = datetime.strptime(loved.best_month, "%Y-%m").replace(tzinfo=UTC)
-    silent = (now - _time(loved.last)).days
-    reason = (
-        f"You played it {_times(loved.heard)} since {_day(_time(loved.first))}, "
-        f"most in {month:%B %Y} ({loved.best_month_plays}), and not for {silent} days."
-    )
-    evidence = tuple(Evidence(None, _time(ended)) for ended in loved.recent)
-    track = explained.journal.tracks[item]
-    return Recommended(Kind.LOVED_AND_FORGOTTEN, track, score, reason, (Cause(track, score, evidence),))
+    return tuple(found)
 
 
 def _numbers(explained: Explained, seeds: Sequence[str]) -> list[int]:
@@ -204,9 +122,9 @@ def _numbers(explained: Explained, seeds: Sequence[str]) -> list[int]:
 
 
 def _heard_last(journal: Journal) -> list[int]:
-    """The different tracks heard last, the latest first."""
+    """The different tracks heard last, the latest first; the track that is none where nothing was heard."""
     heard = journal.track[~journal.skipped][-200:][::-1]
-    return [int(track) for track in dict.fromkeys(heard.tolist())][: len(CONTEXT)] or [len(journal.tracks)]
+    return list(dict.fromkeys(heard.tolist()))[: len(CONTEXT)] or [len(journal.tracks)]
 
 
 def _array(name: str, datatype: str, values: NDArray[Any]) -> Array:
@@ -215,20 +133,3 @@ def _array(name: str, datatype: str, values: NDArray[Any]) -> Array:
 
 def _values(array: Array) -> NDArray[Any]:
     return np.frombuffer(array.data, _NUMPY[array.datatype]).reshape(array.shape)
-
-
-def title(track: Track) -> str:
-    """How a track is called in a sentence; some exports have no names, only URIs."""
-    return f"{track.name} – {track.artist}" if track.name and track.artist else track.name or track.key
-
-
-def _time(seconds: int) -> datetime:
-    return datetime.fromtimestamp(seconds, UTC)
-
-
-def _day(when: datetime) -> str:
-    return f"{when.day} {when:%B %Y}"
-
-
-def _times(count: int) -> str:
-    return "once" if count == 1 else f"{count} times"

@@ -12,18 +12,25 @@ import asyncio
 import logging
 import threading
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 from interceptors.faults import Fault, fault_of
 from polyphony.errors.v1 import reason_pb2
 from services.ai.changes import Changes
-from services.ai.model import CHAMPION, Artefact, Stage, State, Training, TrainingData, Version, VersionName
+from services.ai.model import (
+    CHAMPION,
+    Artefact,
+    Stage,
+    State,
+    Training,
+    Version,
+    VersionName,
+    version_of,
+)
 from services.ai.ports import EVERYWHERE, Consents, PlaySource, Storage, Stores
 from services.ai.serving import Serving
 from services.ai.training import (
-    INPUTS,
     LEAST_PLAYS,
-    OUTPUTS,
     Journal,
     Play,
     Recipe,
@@ -36,6 +43,7 @@ from services.ai.usecases.trainings import WORK
 
 MOST_ATTEMPTS = 5
 """Attempts after which a training that keeps failing for passing reasons has failed."""
+WARM_UP_SECONDS = 10.0
 MOST_PLAYS = 2_000_000
 """Plays of one person at most: some twenty years of listening day and night. Bounds the memory of a training."""
 _TRANSIENT = frozenset(
@@ -132,9 +140,10 @@ class RunTraining:
         await self._step(training, Stage.EXPORTING, len(journal))
         artefact = Artefact(trained.model, await asyncio.to_thread(pack, journal))
         await self._step(training, Stage.LOADING, len(journal))
-        version = _version(training, VersionName(training.user, "unregistered", 0), journal, trained, consent)
+        version = version_of(training, journal, trained, consent)
         try:
             await self._serving.load(version, artefact)
+            await self._serving.warm_up(version, len(journal.tracks), WARM_UP_SECONDS)
             await self._register(training, version, artefact)
         except BaseException:
             # What is not registered must not stay loaded, whatever stopped it.
@@ -273,27 +282,3 @@ async def _quietly(serving: Serving, version_id: str) -> None:
         await serving.drop([version_id])
     except Fault as fault:
         _log.warning("the unregistered version %s stays loaded until the next tidying: %s", version_id, fault)
-
-
-def _version(
-    training: Training, name: VersionName, journal: Journal, trained: Trained, consent: str
-) -> Version:
-    first, last = journal.period
-    return Version(
-        id=training.id,
-        tenant=training.tenant,
-        name=name,
-        digest=trained.digest,
-        inputs=INPUTS,
-        outputs=OUTPUTS,
-        data=TrainingData(
-            plays=len(journal),
-            tracks=len(journal.tracks),
-            first=datetime.fromtimestamp(first, UTC),
-            last=datetime.fromtimestamp(last, UTC),
-            consent_record=consent,
-        ),
-        quality=trained.quality,
-        half_life_days=training.half_life_days,
-        created=training.updated,
-    )

@@ -1,6 +1,8 @@
 """From plays to recommendations, over both databases and the real Triton."""
 
 import asyncio
+from collections import Counter
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import Any
@@ -10,9 +12,10 @@ import pytest
 
 from interceptors.faults import Fault
 from polyphony.errors.v1 import reason_pb2
+from services.ai.explanation import Kind
 from services.ai.model import State
 from services.ai.ports import Array
-from services.ai.usecases.recommend import Kind, Recommendations
+from services.ai.usecases.recommend import Recommendations
 from services.runtime.persistence import SYSTEM
 
 NOW = datetime(2026, 11, 20, tzinfo=UTC)
@@ -53,6 +56,9 @@ async def test_a_training_makes_a_champion_whose_answers_cite_the_plays(domain: 
         items = [item for item in answer.items if item.kind == kind]
         assert 0 < len(items) <= 10
         assert all(a.score >= b.score for a, b in pairwise(items))
+    for kind in Kind:
+        artists = Counter(item.track.artist for item in answer.items if item.kind == kind)
+        assert max(artists.values(), default=0) <= 2
     for item in answer.items:
         assert sum(cause.score for cause in item.causes) == item.score
         assert item.reason.endswith(".")
@@ -84,6 +90,14 @@ async def test_seeds_are_the_causes_and_unknown_ones_are_named(domain: Any) -> N
                 5,
             )
             assert len(cause.evidence) == min(5, together.times)
+        strongest = max(item.causes, key=lambda cause: cause.score)
+        together = explained.memory.heard_together(
+            keys.index(strongest.track.key), keys.index(item.track.key), 9_999
+        )
+        assert f"“{strongest.track.name} – {strongest.track.artist}”" in item.reason
+        assert ("once" if together.times == 1 else f"{together.times} times") in item.reason
+        last = datetime.fromtimestamp(max(pair.item_ended for pair in together.pairs), UTC)
+        assert f"last on {last.day} {last:%B %Y}" in item.reason
     with pytest.raises(Fault) as refused:
         await recommend(domain, "ada", seeds=[seeds[0], "spotify:track:unheard"])
     assert refused.value.name == "REQUEST_INVALID"
@@ -354,3 +368,16 @@ async def test_a_long_step_keeps_the_lease_and_a_stopping_worker_gives_the_train
         assert (await two.get(training)).state == State.QUEUED
         assert await two.run.once()
         assert (await two.get(training)).state == State.SUCCEEDED
+
+
+async def test_tidying_leaves_alone_what_a_training_has_loaded_and_drops_what_nobody_knows(
+    domain: Any,
+) -> None:
+    registered = await domain.train("ada")
+    version = await domain.ai.recommend.champion("acme", "ada")
+    onnx = (await domain.ai.storage.read(lambda stores: stores.models.artefact(version))).onnx
+    unfinished = await domain.start("bob")
+    for identifier in (unfinished.id, "unknown"):
+        await domain.triton.load(replace(version, id=identifier), onnx)
+    await domain.ai.serving.tidy()
+    assert set(domain.triton.present()) == {registered.id, unfinished.id}
