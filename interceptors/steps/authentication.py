@@ -27,9 +27,9 @@ def authentication(road: Road, method: MethodContract, onward: Endpoint) -> Endp
     accepted, optional, streams = method.credentials, method.public, method.streams
 
     def still_valid(identity: Identity, token: str) -> None:
-        if identity.expires < time.time():
+        # A token that is known no more (its key was removed, or it was forgotten) cannot be checked for revocation.
+        if identity.expires < time.time() or cached(token) is None:
             raise Fault(reason_pb2.REASON_CREDENTIAL_EXPIRED)
-        cached(token)
 
     async def authenticated(call: Call) -> bytes | None:
         call.step = "authentication"

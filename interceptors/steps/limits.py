@@ -7,6 +7,7 @@ from interceptors.contract import MethodContract
 from interceptors.faults import Fault
 from interceptors.step import Endpoint, Road
 from polyphony.errors.v1 import reason_pb2
+from polyphony.policy.v1 import policy_pb2
 
 AUTHORIZATION_METADATA = "authorization"
 
@@ -18,6 +19,8 @@ def limits(road: Road, method: MethodContract, onward: Endpoint) -> Endpoint:
     """Take the call's cost from its caller's budget and a place among the calls in flight; refuse oversize requests."""
     limiter = road.limiter
     cost, priority, most = method.cost, method.priority, method.max_request_bytes
+    # Where no token is read, an invented one for each call would buy each call a budget of its own.
+    reads_token = method.credentials != {policy_pb2.CREDENTIAL_PUBLIC}
 
     def check_size(body: bytes) -> None:
         if len(body) > most:
@@ -46,7 +49,8 @@ def limits(road: Road, method: MethodContract, onward: Endpoint) -> Endpoint:
         call.step = "limits"
         forwarded = call.metadata.get(FORWARDED_METADATA, "")
         origin = forwarded.rpartition(",")[2].strip() or call.peer
-        limiter.admit(call.metadata.get(AUTHORIZATION_METADATA, ""), origin, cost, priority)
+        credential = call.metadata.get(AUTHORIZATION_METADATA, "") if reads_token else ""
+        limiter.admit(credential, origin, cost, priority)
         try:
             return await sized(call)
         finally:

@@ -7,6 +7,7 @@ a span exists, because building a span costs more than the rest of the road.
 from __future__ import annotations
 
 import random
+import re
 import time
 
 from opentelemetry import propagate, trace
@@ -18,6 +19,8 @@ from interceptors.metrics import CALLS
 from interceptors.step import Endpoint, Road
 
 _SAMPLED = "-01"
+_TRACE_PARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
+"""W3C Trace Context, 3.2. A caller's words in another form go no further: into no event, to no other service."""
 
 
 def telemetry(road: Road, method: MethodContract, onward: Endpoint) -> Endpoint:
@@ -44,6 +47,8 @@ def telemetry(road: Road, method: MethodContract, onward: Endpoint) -> Endpoint:
 
     async def observed(call: Call) -> bytes | None:
         parent = call.metadata.get("traceparent", "")
+        if parent and not _TRACE_PARENT.fullmatch(parent):
+            parent = ""
         chosen = not parent and random.random() < ratio  # noqa: S311 (a sample, not a secret)
         if not (chosen or parent.endswith(_SAMPLED)):
             call.trace_parent = parent

@@ -12,7 +12,7 @@ from typing import Any
 import grpc
 import pytest
 
-from interceptors import Fault, build_road
+from interceptors import Fault, build_road, current_call
 from interceptors.aio import RoadInterceptor
 from polyphony.errors.v1 import reason_pb2
 from tests.fixtures.callers import AioCaller, MemoryCaller, Outcome, Requests
@@ -38,6 +38,7 @@ class Echo:
         self.changes: list[str] = []
         self.seen: list[Any] = []
         self.ended: list[str] = []
+        self.trace_parents: list[str] = []
 
     async def _heed(self, text: str) -> None:
         if text == "boom":
@@ -55,6 +56,9 @@ class Echo:
 
     async def Echo(self, request: Any, context: Any) -> Any:
         self.seen.append(request)
+        call = current_call()
+        assert call is not None
+        self.trace_parents.append(call.trace_parent)
         await self._heed(request.text)
         return self.pb.EchoResponse(text=request.text, parent=request.parent)
 

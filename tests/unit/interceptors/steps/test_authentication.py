@@ -1,5 +1,6 @@
 """Who calls."""
 
+import asyncio
 import time
 from dataclasses import replace
 
@@ -73,8 +74,6 @@ async def test_a_token_that_expires_ends_its_stream_at_the_next_message(world, p
     world.ports.authenticator.identities["short"] = short
 
     async def slowly():
-        import asyncio
-
         yield pb.EchoRequest(text="a")
         await asyncio.sleep(0.2)
         yield pb.EchoRequest(text="b")
@@ -83,3 +82,18 @@ async def test_a_token_that_expires_ends_its_stream_at_the_next_message(world, p
     assert [response.text for response in outcome.responses] == ["a"]
     assert outcome.verdict == ("UNAUTHENTICATED", "CREDENTIAL_EXPIRED")
     assert world.record.reason == "CREDENTIAL_EXPIRED"
+
+
+async def test_a_token_that_is_known_no_more_ends_its_stream_at_the_next_message(world, pb):
+    """Its key was taken away, or it was forgotten: nobody could say that its session still lives."""
+    answered = asyncio.Event()
+
+    async def slowly():
+        yield pb.EchoRequest(text="a")
+        await answered.wait()
+        world.ports.authenticator.warm = False
+        yield pb.EchoRequest(text="b")
+
+    outcome = await world.call("Chat", slowly(), arrived=lambda _: answered.set())
+    assert [response.text for response in outcome.responses] == ["a"]
+    assert outcome.verdict == ("UNAUTHENTICATED", "CREDENTIAL_EXPIRED")

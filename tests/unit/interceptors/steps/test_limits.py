@@ -37,6 +37,13 @@ async def test_a_call_takes_its_place_and_gives_it_back_however_it_ends(world, p
     assert world.ports.limiter.admitted[0] == ("Bearer good", 1, policy_pb2.PRIORITY_NORMAL)
 
 
+async def test_a_credential_that_nobody_verifies_buys_no_budget_of_its_own(world, pb):
+    """A method that is only public reads no token: whoever invents one for each call must not be a new caller."""
+    for invented in ("a", "b"):
+        await world.call("Ping", pb.EchoRequest(text="p"), token=invented)
+    assert [credential for credential, _, _ in world.ports.limiter.admitted] == ["", ""]
+
+
 @pytest.mark.parametrize("excess", [0, 1])
 async def test_the_limit_is_exact(world, pb, excess):
     """Ping accepts 256 bytes: three of them are the tag and the length of the text."""

@@ -81,8 +81,15 @@ async def test_the_span_of_a_failure_says_why(world, pb, spans):
     assert "s3cret" not in span.to_json()
 
 
-@pytest.mark.parametrize("parent", ["garbage", "-01", "00-0-0-01", "x" * 9000 + "-01"])
-async def test_a_broken_parent_breaks_nothing(world, pb, parent):
+@pytest.mark.parametrize("parent", ["garbage", "-01", "00-0-0-01", "x" * 4000 + "-01", "x" * 4000 + "-00"])
+async def test_a_broken_parent_breaks_nothing_and_travels_no_further(world, pb, parent):
     outcome = await world.call("Echo", pb.EchoRequest(parent="users/me", text="p"), traceparent=parent)
     assert outcome.verdict == ("OK", "")
     assert len(world.record.trace_id) in (0, 32)
+    assert len(world.servicer.trace_parents[0]) in (0, 55)
+
+
+async def test_a_parent_travels_on_as_it_came(world, pb):
+    parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00"
+    await world.call("Echo", pb.EchoRequest(parent="users/me", text="p"), traceparent=parent)
+    assert world.servicer.trace_parents == [parent]
