@@ -6,7 +6,6 @@ import itertools
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
-import pgserver
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy import create_engine, text
@@ -28,6 +27,9 @@ from services.compliance.signing import CheckpointSigning, origin_of
 from services.runtime.ids import new_id
 from services.runtime.keyring import Keyring
 from services.runtime.persistence import Database
+from tests.fixtures.postgres import postgres_url
+
+__all__ = ["postgres_url"]
 
 MIGRATIONS = Path(services.compliance.__file__).parent / "migrations"
 TENANT = "acme"
@@ -37,26 +39,13 @@ VERIFIER = VerifierKey(origin_of(TENANT), SIGNING_KEY.public_key())
 OpenDatabase = Callable[[], Database]
 
 
-@pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The URL of a real PostgreSQL, as a role that row-level security binds."""
-    server = pgserver.get_server(tmp_path_factory.mktemp("postgres"))
-    admin = create_engine(server.get_uri().replace("postgresql://", "postgresql+psycopg://"))
-    with admin.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        connection.execute(text("CREATE ROLE polyphony LOGIN NOSUPERUSER"))
-        connection.execute(text("GRANT CREATE ON DATABASE postgres TO polyphony"))
-    yield admin.url.set(username="polyphony").render_as_string(hide_password=False)
-    admin.dispose()
-    server.cleanup()
-
-
 @pytest.fixture(params=["sqlite", "postgresql"])
 def open_database(request: pytest.FixtureRequest, tmp_path: Path) -> OpenDatabase:
     """Opens an object of its own, as another worker would, for one database that is empty at first."""
     if request.param == "sqlite":
         url = f"sqlite:///{tmp_path / 'compliance.db'}"
     else:
-        url = request.getfixturevalue("postgres")
+        url = request.getfixturevalue("postgres_url")
         engine = create_engine(url)
         with engine.begin() as connection:
             connection.execute(text("DROP SCHEMA IF EXISTS compliance CASCADE"))
