@@ -24,6 +24,8 @@ from polyphony.compliance.v1 import audit_record_pb2
 from polyphony.policy.v1 import policy_pb2
 
 _VALUE_LIMIT = 1024
+_DISCLOSED_LIMIT = 16_384
+"""Bytes of disclosed fields in one record, far below what the ledger accepts."""
 _FIELDS = audit_record_pb2.AuditRecord.DESCRIPTOR.fields_by_name
 
 
@@ -115,8 +117,12 @@ class RecordEncoder:
         if call.trace_id:
             parts.append(_text(_TRACE, call.trace_id))
         if self._discloses and call.request is not None:
+            room = _DISCLOSED_LIMIT
             for disclosed in self._disclosed(call.request, ""):
                 encoded = disclosed.SerializeToString()
+                room -= len(encoded)
+                if room < 0:
+                    break
                 parts += (_FIELD, _varint(len(encoded)), encoded)
         return AuditEntry(call.id, identity.tenant, b"".join(parts))
 
