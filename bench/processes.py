@@ -28,9 +28,10 @@ class PeakMemory:
 
 
 def core_seconds(pid: int) -> float:
-    """Seconds that a process has spent on cores so far, its own and the kernel's on its behalf; in steps of 10 ms."""
-    times = psutil.Process(pid).cpu_times()
-    return times.user + times.system
+    """Seconds of a core that a process and what it started have spent so far, the kernel's included; in steps of 10 ms."""
+    process = psutil.Process(pid)
+    times = [each.cpu_times() for each in (process, *process.children(recursive=True))]
+    return float(sum(each.user + each.system for each in times))
 
 
 def resident(pid: int) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import statistics
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -14,6 +15,8 @@ from rich.console import Console
 from rich.table import Table
 
 FOLDER = Path(__file__).resolve().parents[1] / "docs" / "bench"
+WIDTH = 120
+"""Columns of a table that goes to no terminal."""
 
 
 def median(values: Sequence[float]) -> float:
@@ -49,7 +52,7 @@ class Report:
             table.add_column(column, justify="left" if index == 0 else "right")
         for row in self.rows:
             table.add_row(*row)
-        console = Console()
+        console = Console(width=None if sys.stdout.isatty() else WIDTH)
         console.print(table)
         for note in self.notes:
             console.print(f"  {note}")
