@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 from google.protobuf.timestamp_pb2 import Timestamp
 from sqlalchemy import select
@@ -12,6 +12,7 @@ from sqlalchemy.orm import aliased
 
 from interceptors.call import current_call
 from interceptors.faults import Fault, Precondition
+from interceptors.ports import Replayed
 from polyphony.compliance.v1 import consent_pb2
 from polyphony.compliance.v1 import consent_service_pb2 as pb
 from polyphony.compliance.v1.consent_service_pb2_grpc import ConsentServiceServicer
@@ -42,6 +43,8 @@ STATES = {
 }
 
 DEFAULT_PAGE_SIZE = 50
+
+R = TypeVar("R")
 
 
 class ConsentService(ConsentServiceServicer):
@@ -91,7 +94,7 @@ class ConsentService(ConsentServiceServicer):
             return pb.GrantConsentResponse(consent=self._consent(decision))
 
         with _faults():
-            response = await self._database.write(work)
+            response = await self._decide(work)
         await self._announce(version)
         return response
 
@@ -112,7 +115,7 @@ class ConsentService(ConsentServiceServicer):
             return pb.WithdrawConsentResponse(consent=self._consent(decision))
 
         with _faults(request.name):
-            response = await self._database.write(work)
+            response = await self._decide(work)
         await self._announce(version)
         return response
 
@@ -146,6 +149,14 @@ class ConsentService(ConsentServiceServicer):
             consents=[self._consent(to_decision(row)) for row in page.items],
             next_page_token=page.next_page_token,
         )
+
+    async def _decide(self, work: Callable[[Transaction], R]) -> R:
+        try:
+            return await self._database.write(work)
+        except Replayed:
+            # The first call may have ended before everybody knew; its answer says that they do.
+            await self._announce(await self._feed.refresh())
+            raise
 
     async def _announce(self, version: int) -> None:
         try:

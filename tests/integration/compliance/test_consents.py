@@ -11,8 +11,10 @@ from dataclasses import dataclass
 import pytest
 from sqlalchemy import select
 
+from interceptors.call import current_call
 from interceptors.faults import Fault
-from interceptors.ports import ConsentState
+from interceptors.ports import ConsentState, Replayed, ReplayKey
+from interceptors.steps.idempotency import _ReplayWithCommit
 from polyphony.compliance.v1 import consent_pb2
 from polyphony.compliance.v1 import consent_service_pb2 as pb
 from polyphony.errors.v1 import reason_pb2
@@ -27,6 +29,7 @@ from services.compliance.purpose_methods import methods_by_purpose
 from services.compliance.purposes import CATALOGUE
 from services.runtime.consents import Consents
 from services.runtime.feeds import Feed, SqlFeedBoard
+from services.runtime.idempotency import DatabaseIdempotencyStore
 from services.runtime.persistence import SYSTEM, Database
 from services.runtime.persistence.tables import event_outbox
 from tests.integration.compliance.conftest import TENANT, OpenDatabase, call_as
@@ -279,3 +282,30 @@ async def refused(call: object) -> Fault:
     with pytest.raises(Fault) as caught:
         await call  # type: ignore[misc]
     return caught.value
+
+
+async def test_a_repeated_withdrawal_waits_as_the_first_one_did(desk: Worker, database: Database) -> None:
+    """The first call's caller went away while a service had not heard: the stored answer must not outrun the news."""
+    store = DatabaseIdempotencyStore(database)
+    method = "polyphony.compliance.v1.ConsentService/WithdrawConsent"
+    key = ReplayKey(TENANT, "alice", method, "r-1", b"d", 60.0)
+
+    async def withdraw() -> None:
+        call_as("alice", "ConsentService/WithdrawConsent")
+        call = current_call()
+        assert call is not None
+        call.participants.append(_ReplayWithCommit(store, key))
+        await desk.service.WithdrawConsent(
+            pb.WithdrawConsentRequest(name="users/alice/consents/listening-profile"), None
+        )
+
+    async with desk.follower("deaf-0") as deaf:
+        await desk.grant()
+        deaf.follower._apply = deaf.follower._replace = _never  # type: ignore[method-assign, assignment]
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(withdraw(), 0.1)
+        with pytest.raises(Replayed):
+            await withdraw()
+        with pytest.raises(Fault) as refused:
+            deaf.check(TENANT, "alice", PROFILE)
+        assert refused.value.reason == reason_pb2.REASON_CONSENT_STALE
