@@ -19,6 +19,7 @@ from services.ai.usecases.recommend import Recommend
 from services.ai.usecases.registry import GetModel, ListModels, SetAlias
 from services.ai.usecases.run_training import RunTraining
 from services.ai.usecases.trainings import CancelTraining, GetTraining, StartTraining
+from services.runtime.ids import new_id
 from services.runtime.persistence import Database
 
 _log = logging.getLogger(__name__)
@@ -50,7 +51,7 @@ class Assembly:
             consents,
             self.serving,
             self.changes,
-            worker=f"{self.settings.host}:{self.settings.port}/{self.settings.worker}",
+            worker=f"{self.settings.worker}-{new_id()}",  # a restarted process is another worker
             lease_seconds=self.settings.training_lease_seconds,
             poll_seconds=self.settings.training_poll_seconds,
         )

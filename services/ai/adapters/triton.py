@@ -11,6 +11,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from weakref import WeakValueDictionary
 
 import grpc
 from tritonclient.grpc import service_pb2, service_pb2_grpc
@@ -46,7 +47,7 @@ class Triton:
         )
         self._stub = service_pb2_grpc.GRPCInferenceServiceStub(self._channel)
         self._key: tuple[tuple[str, str], ...] = ()
-        self._loading: dict[str, asyncio.Lock] = {}
+        self._loading: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def close(self) -> None:
         """Close the connection."""
@@ -55,7 +56,8 @@ class Triton:
     async def load(self, version: Version, onnx: bytes) -> None:
         """Place the version's files and have Triton load them. Raises Fault MODEL_UNAVAILABLE."""
         # Two loads of one version at once would write into each other's files.
-        async with self._loading.setdefault(version.id, asyncio.Lock()):
+        lock = self._loading.setdefault(version.id, asyncio.Lock())
+        async with lock:
             try:
                 await asyncio.to_thread(self._repository.place, version, onnx)
             except (OSError, DigestMismatch) as error:
@@ -67,7 +69,6 @@ class Triton:
             except grpc.aio.AioRpcError as error:
                 _log.error("Triton did not load %s: %s %s", version.id, error.code(), error.details())
                 raise _unavailable() from error
-        self._loading.pop(version.id, None)
 
     async def unload(self, version_ids: Sequence[str]) -> None:
         """Have Triton drop versions and remove their files. Raises Fault MODEL_UNAVAILABLE when it cannot be asked."""

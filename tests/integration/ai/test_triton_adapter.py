@@ -1,6 +1,8 @@
 """The Triton adapter against the real tritonserver: load, answer, refuse, unload, and every way it can fail."""
 
+import asyncio
 import hashlib
+import random
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -10,6 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from cli.mesh.child import Child
+from cli.mesh.triton import CHECKOUT, TritonPaths, prepare, program
 from cli.simulation import simulate
 from interceptors.faults import Fault
 from services.ai.adapters.model_repository import ModelRepository
@@ -182,6 +186,36 @@ async def test_what_cannot_be_unloaded_now_is_gone_from_the_disk_and_remembered(
     with pytest.raises(NotLoaded):
         await triton.infer("v-6", question([0], tracks), ["items"], 5.0)
     await cut_off.close()
+
+
+async def test_a_triton_that_was_killed_and_started_again(tmp_path: Path) -> None:
+    key_file = tmp_path / "triton.key"
+    key_file.touch(mode=0o600)
+    key_file.write_text("secret")
+    paths = TritonPaths(CHECKOUT / ".venv-triton", tmp_path / "triton", key_file)
+    prepare(paths)
+    ports = random.sample(range(20_000, 32_000), 2)
+    server = Child(program(paths, *ports), tmp_path / "log")
+    adapter = Triton(f"127.0.0.1:{ports[0]}", key_file, ModelRepository(paths.models, instances=1))
+    model, tracks = trained()
+    try:
+        server.wait_ready(30)
+        await adapter.load(version_of(model, "v"), model.model)
+        assert await adapter.infer("v", question([0], tracks), ["items"], 5.0)
+        server.stop()
+        with pytest.raises(Fault) as refused:
+            await adapter.infer("v", question([0], tracks), ["items"], 5.0)
+        assert refused.value.name == "MODEL_UNAVAILABLE"
+        server = Child(program(paths, *ports), tmp_path / "log")
+        server.wait_ready(30)
+        await asyncio.sleep(1.1)  # the longest backoff of the channel
+        with pytest.raises(NotLoaded):
+            await adapter.infer("v", question([0], tracks), ["items"], 5.0)
+        await adapter.load(version_of(model, "v"), model.model)
+        assert await adapter.infer("v", question([0], tracks), ["items"], 5.0)
+    finally:
+        server.stop()
+        await adapter.close()
 
 
 def test_a_draft_of_a_killed_process_is_cleared_away(tmp_path: Path) -> None:
