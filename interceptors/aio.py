@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from typing import Any, NoReturn, TypeAlias
+from typing import Any, NoReturn, TypeAlias, cast
 
 import grpc
 
@@ -25,6 +25,9 @@ from polyphony.errors.v1 import reason_pb2
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 
 STATUS_DETAILS_TRAILER = "grpc-status-details-bin"
+
+CANCELLATION_SECONDS = 0.01
+"""How long after the end of a stream its cancellation is waited for, where nothing can be sent that waits for it."""
 
 
 def chain(services: list[str], **ports: Any) -> RoadInterceptor:
@@ -79,10 +82,16 @@ def _on_the_road(road: Road, method: MethodContract, handler: Handler) -> Handle
 
     async def many(_: Any, context: grpc.aio.ServicerContext[Any, Any]) -> bytes | None:
         call = _call(method, context)
+        ended = False
 
         async def receive() -> bytes | None:
-            body = await context.read()
-            return None if body is grpc.aio.EOF else body
+            nonlocal ended
+            if not ended:
+                if (body := await context.read()) is not grpc.aio.EOF:
+                    return cast("bytes", body)
+                ended = True
+                await _let_a_cancellation_arrive(call, context)
+            return None
 
         call.incoming = receive
         if responses:
@@ -94,6 +103,18 @@ def _on_the_road(road: Road, method: MethodContract, handler: Handler) -> Handle
         return bind(many)
     bind = grpc.unary_stream_rpc_method_handler if responses else grpc.unary_unary_rpc_method_handler
     return bind(one)
+
+
+async def _let_a_cancellation_arrive(call: Call, context: grpc.aio.ServicerContext[Any, Any]) -> None:
+    """Tell a stream that its caller cancelled from one that its caller finished.
+
+    `read` gives EOF for both, and the cancellation follows a moment later: half a file would pass for
+    the whole. Sending anything waits for it, if it comes; where the headers are sent already, time must do.
+    """
+    if call.responses:
+        await asyncio.sleep(CANCELLATION_SECONDS)
+    else:
+        await context.send_initial_metadata(())
 
 
 def _call(method: MethodContract, context: grpc.aio.ServicerContext[Any, Any]) -> Call:

@@ -1,5 +1,7 @@
 """All four arities, answered alike over a socket and in memory."""
 
+import asyncio
+
 import pytest
 
 EVERY_ARITY = pytest.mark.parametrize(
@@ -93,3 +95,23 @@ async def test_a_stream_without_a_first_message_names_what_is_missing(world):
     outcome = await world.call("Collect", [])
     assert outcome.verdict == ("INVALID_ARGUMENT", "REQUEST_INVALID")
     assert outcome.fields == ["parent"]
+
+
+@pytest.mark.parametrize("method", ["Collect", "Chat"])
+async def test_a_stream_that_its_caller_breaks_off_is_not_taken_for_a_finished_one(world, pb, method):
+    """grpc.aio reads the end of the stream in both cases."""
+
+    async def requests():
+        yield pb.EchoRequest(parent="users/me", text="a")
+        await asyncio.sleep(60)
+
+    for broken in range(1, 11):
+        call = asyncio.create_task(world.call(method, requests()))
+        await asyncio.sleep(0.03)
+        call.cancel()
+        await asyncio.gather(call, return_exceptions=True)
+        for _ in range(200):
+            if len(world.ports.audit.rows) == broken:
+                break
+            await asyncio.sleep(0.01)
+    assert [record.reason for record in world.ports.audit.read()] == ["CANCELLED"] * 10
