@@ -22,6 +22,8 @@ from services.spotify.model import (
 )
 from services.spotify.model import Tally as Counted
 
+_EVER = 1 << 62
+
 _SKIPPED, _SHUFFLE, _OFFLINE = int(PlayFlag.SKIPPED), int(PlayFlag.SHUFFLE), int(PlayFlag.OFFLINE)
 
 
@@ -32,12 +34,16 @@ def part(name: str, index: int) -> str:
 
 def period(request: Any) -> Period:
     """The period that a request's `start_time` and `end_time` name."""
-    start = request.start_time.seconds if request.HasField("start_time") else None
-    # Plays end on whole seconds: one that ended "before 12:00:00.5" ended before 12:00:01.
-    end = request.end_time.seconds + (request.end_time.nanos > 0) if request.HasField("end_time") else None
-    if start is not None and request.start_time.nanos > 0:
-        start += 1
-    return Period(start, end)
+    return Period(
+        _second(request.start_time) if request.HasField("start_time") else None,
+        _second(request.end_time) if request.HasField("end_time") else None,
+    )
+
+
+def _second(time: Timestamp) -> int:
+    """Plays end on whole seconds: one that ended "before 12:00:00.5" ended before 12:00:01. Times that no calendar has
+    are moved to where the database can still compare them."""
+    return min(max(time.seconds, -_EVER), _EVER) + (time.nanos > 0)
 
 
 def import_message(done: Import, now: datetime) -> import_pb2.Import:

@@ -23,6 +23,9 @@ BATCH_ELEMENTS = 10_000
 BATCH_SECONDS = 5.0
 """A smaller batch is stored when this much time has passed, so that a slow upload shows progress, too."""
 
+CHUNK_SECONDS = 60.0
+"""How long the next chunk may take to arrive. Places among the readers are few, so a silent stream loses its own."""
+
 
 class FileHeader(NamedTuple):
     """What the sender says of a file."""
@@ -142,7 +145,7 @@ async def _feed(chunks: AsyncIterator[bytes], pipe: ChunkPipe, size: int) -> Non
     """Move the stream into the pipe and say how it ended. Bytes beyond the announced size are another file."""
     received = 0
     try:
-        async for chunk in chunks:
+        while (chunk := await _next(chunks)) is not None:
             received += len(chunk)
             if received > size:
                 pipe.end(ContentChanged())
@@ -152,6 +155,17 @@ async def _feed(chunks: AsyncIterator[bytes], pipe: ChunkPipe, size: int) -> Non
         pipe.end(error)
         return
     pipe.end(StreamEnded() if received < size else None)
+
+
+async def _next(chunks: AsyncIterator[bytes]) -> bytes | None:
+    try:
+        async with asyncio.timeout(CHUNK_SECONDS):
+            return await anext(chunks, None)
+    except TimeoutError:
+        raise Fault(
+            reason_pb2.REASON_DEADLINE_EXCEEDED,
+            f"No chunk arrived for {CHUNK_SECONDS:.0f} seconds; the same file sent again goes on from where this ended.",
+        ) from None
 
 
 def _batches(reader: HistoryReader, pipe: ChunkPipe, begun: Import, now: float) -> Iterator[_Batch]:

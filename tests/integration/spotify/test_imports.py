@@ -18,6 +18,7 @@ from interceptors.faults import Fault
 from polyphony.spotify.v1 import import_pb2
 from polyphony.spotify.v1 import user_data_service_pb2 as pb
 from services.runtime.persistence import SYSTEM, Database
+from services.spotify.usecases import import_history
 from tests.integration.spotify.conftest import Door, document, exported, requests
 
 COUNT = 25_000
@@ -280,3 +281,18 @@ async def test_pages_of_plays(door: Door) -> None:
     again = pb.ListPlaysRequest(parent="users/bob", page_size=5, page_token=page.next_page_token)
     await door.bring(document(exported(0)), user="bob")
     assert (await fault_of(door.service.ListPlays(again, None))).name == "PAGE_TOKEN_INVALID"
+
+
+async def test_a_silent_stream_gives_its_place_back(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Places are few: streams that never send what they announced must not hold them until their deadline."""
+    monkeypatch.setattr(import_history, "CHUNK_SECONDS", 0.2)
+    data = document(exported(1), exported(2))
+
+    async def silent() -> AsyncIterator[pb.ImportHistoryRequest]:
+        yield next(iter(requests(data)))
+        await asyncio.sleep(30)
+
+    with pytest.raises(Fault) as ended:
+        await asyncio.wait_for(door.stream(silent()), 5)
+    assert ended.value.name == "DEADLINE_EXCEEDED"
+    assert (await door.bring(data)).plays_imported == 2

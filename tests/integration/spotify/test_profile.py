@@ -106,3 +106,12 @@ async def test_an_unknown_time_zone(door: Door) -> None:
         with pytest.raises(Fault, match="REQUEST_INVALID") as raised:
             await door.profile(time_zone=zone)
         assert raised.value.fields[0].path == "time_zone"
+
+
+@pytest.mark.parametrize("seconds", [2**63 - 1, -(2**63)])
+async def test_a_period_beyond_all_time_is_a_period(door: Door, seconds: int) -> None:
+    await door.bring(document(exported(1)))
+    edge = Timestamp(seconds=seconds, nanos=1)
+    for request, kept in (({"start_time": edge}, seconds < 0), ({"end_time": edge}, seconds > 0)):
+        assert len(await door.plays(**request)) == kept
+        assert (await door.profile(**request)).plays == kept
