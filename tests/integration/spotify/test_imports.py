@@ -148,6 +148,27 @@ async def test_another_stream_of_the_same_file_takes_over(door: Door) -> None:
     assert len(await door.plays()) == 100
 
 
+async def test_a_deletion_ends_a_running_import(door: Door) -> None:
+    data = big()
+    arrived, proceed = asyncio.Event(), asyncio.Event()
+
+    async def slow() -> AsyncIterator[pb.ImportHistoryRequest]:
+        messages = iter(requests(data))
+        for message in islice(messages, 2 * len(data) // 3 // 65_536):
+            yield message
+        arrived.set()
+        await proceed.wait()
+        for message in messages:
+            yield message
+
+    call = asyncio.create_task(door.stream(slow()))
+    await arrived.wait()
+    await door.service.DeleteHistory(pb.DeleteHistoryRequest(name="users/alice/history"), None)
+    proceed.set()
+    assert (await fault_of(call)).name == "STATE_CONFLICT"
+    assert await door.plays() == []
+
+
 async def test_bytes_that_are_not_those_announced(door: Door) -> None:
     data = document(exported(0))
     wrong = await fault_of(door.bring(data, sha256=b"\1" * 32))
