@@ -30,7 +30,7 @@ from polyphony.compliance.v1 import audit_ledger_service_pb2, audit_record_pb2, 
 from polyphony.policy.v1 import policy_pb2
 from polyphony.spotify.v1 import user_data_service_pb2 as spotify
 from tests.contract.catalogue import name_of
-from tests.contract.mesh import PASSWORD, Mesh, Person
+from tests.contract.mesh import BY_PATH, PASSWORD, Mesh, Person
 from tests.contract.requests import minimal
 
 EVERY_CONSENT = (
@@ -218,6 +218,31 @@ async def trained(mesh: Mesh) -> tuple[Person, model_pb2.Model]:
         outcome = await mesh.call("/polyphony.ai.v1.ModelRegistryService/ListModels", request, person.token)
         _trained[id(mesh)] = person, outcome.response.models[0]
     return _trained[id(mesh)]
+
+
+def forget_the_trained() -> None:
+    """Train somebody new next time: this one's session or consent is gone."""
+    _trained.clear()
+
+
+async def page_tokens(mesh: Mesh) -> dict[str, str]:
+    """Tokens of second pages, by the method that gave them, of somebody who has more than one of each."""
+    if not _tokens:
+        person, _ = await imported(mesh)
+        for path in (
+            "/polyphony.spotify.v1.UserDataService/ListPlays",
+            "/polyphony.compliance.v1.ConsentService/ListConsents",
+            "/polyphony.compliance.v1.AuditService/ListRecords",
+        ):
+            request = minimal(BY_PATH[path])
+            request.page_size = 1
+            outcome = await mesh.call(path, request, person.token)
+            _tokens[name_of(BY_PATH[path])] = outcome.response.next_page_token
+        assert all(_tokens.values())
+    return _tokens
+
+
+_tokens: dict[str, str] = {}
 
 
 async def _recommend(mesh: Mesh) -> Scene:

@@ -17,11 +17,12 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from interceptors.contract import MethodContract
 from interceptors.purposes import PURPOSE_IDS
+from polyphony.compliance.v1 import consent_service_pb2
 from polyphony.policy.v1 import policy_pb2
 from tests.contract.catalogue import METHODS, domain_of, name_of
 from tests.contract.mesh import Mesh
 from tests.contract.requests import SOME_ID, Violation, minimal, named, of_user, violations
-from tests.contract.scenes import credential, scene
+from tests.contract.scenes import credential, forget_the_trained, page_tokens, scene
 from tests.fixtures.callers import Outcome
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -44,6 +45,7 @@ CONSENTED = [
     for purpose, basis in m.purposes.items()
     if basis == policy_pb2.LEGAL_BASIS_CONSENT
 ]
+PAGED = [m for m in METHODS if "page_token" in m.descriptor.input_type.fields_by_name]
 DEDUPLICATED = [m for m in METHODS if m.retention]
 BREAKABLE = [(m, violation) for m in METHODS for violation in violations(m)]
 
@@ -275,6 +277,33 @@ async def test_a_field_beyond_its_bound(mesh, method, violation):
     assert set(outcome.fields) == {violation.path}
 
 
+@over(PAGED)
+async def test_a_page_token_of_another_list(mesh, method):
+    """Made up, of another list, or of somebody else: a token is good for one list of one person only."""
+    tokens = await page_tokens(mesh)
+    foreign = [token for name, token in tokens.items() if name != name_of(method)]
+    assert len(foreign) >= 2
+    for token in ["garbage", "AAAA", *foreign]:
+        request = minimal(method)
+        request.page_token = token
+        outcome = await refused(
+            mesh, method, request, mesh.alice.token, "INVALID_ARGUMENT", "PAGE_TOKEN_INVALID"
+        )
+        assert outcome.fields == ["page_token"]
+    if name_of(method) in tokens:
+        request.page_token = tokens[name_of(method)]
+        await refused(mesh, method, request, mesh.alice.token, "INVALID_ARGUMENT", "PAGE_TOKEN_INVALID")
+
+
+@over([m for m in METHODS if "etag" in m.descriptor.input_type.fields_by_name])
+async def test_an_etag_of_another_revision(mesh, method):
+    prepared = await scene(mesh, method)
+    prepared.requests.etag = "another-revision"
+    before = mesh.rows(domain_of(method.name))
+    await refused(mesh, method, prepared.requests, prepared.token, "ABORTED", "ETAG_MISMATCH")
+    assert mesh.rows(domain_of(method.name)) - before == set()
+
+
 # What is allowed, once and again.
 
 
@@ -325,6 +354,18 @@ async def test_the_same_request_id_again(mesh, method):
     assert mesh.rows(domain) - before == set(), "the refused call changed something"
 
 
+@over(DEDUPLICATED)
+async def test_retries_at_the_same_time(mesh, method):
+    """Whoever comes first, all are given its answer."""
+    prepared = await scene(mesh, method)
+    prepared.requests.request_id = str(uuid.uuid4())
+    retries = [probe(mesh, method, prepared.requests, prepared.token) for _ in range(5)]
+    outcomes = await asyncio.gather(*retries)
+    assert {outcome.response.SerializeToString() for outcome in outcomes} == {
+        outcomes[0].response.SerializeToString()
+    }
+
+
 def _another(method: MethodContract, request: Any) -> Any:
     """A valid request that differs in one field but for its request id: the last one that can be set freely."""
     another = type(request)()
@@ -343,6 +384,44 @@ def _another(method: MethodContract, request: Any) -> Any:
             return another
     method.binding.write(another, of_user(method, "me") + "0")
     return another
+
+
+# Streams that lose their ground.
+
+
+@over([m for m in PEOPLES if m.streams])
+@pytest.mark.parametrize("loss", ["session", "consent"])
+async def test_an_open_stream_that_loses_its_ground(mesh, method, loss):
+    """Ended at once, with the reason, on record; nothing else ends it meanwhile."""
+    if loss == "consent" and policy_pb2.LEGAL_BASIS_CONSENT not in method.purposes.values():
+        return  # it stands on another ground
+    forget_the_trained()
+    prepared = await scene(mesh, method)
+    parent = str(uuid.uuid4())
+
+    async def one_and_wait() -> Any:
+        sent = prepared.requests
+        yield sent[0] if isinstance(sent, list) else sent
+        await asyncio.sleep(30)
+
+    requests = one_and_wait() if method.descriptor.client_streaming else prepared.requests
+    stream = asyncio.create_task(mesh.call(method, requests, prepared.token, parent=parent))
+    await asyncio.sleep(0.3)
+    assert not stream.done(), stream.result()
+    if loss == "session":
+        await mesh.call("/polyphony.auth.v1.AuthService/LogOut", b"", prepared.token)
+        expected = "UNAUTHENTICATED", "SESSION_REVOKED"
+    else:
+        name = f"users/me/consents/{PURPOSE_IDS[next(iter(method.purposes))]}"
+        request = consent_service_pb2.WithdrawConsentRequest(name=name)
+        await mesh.call("/polyphony.compliance.v1.ConsentService/WithdrawConsent", request, prepared.token)
+        expected = "FAILED_PRECONDITION", "CONSENT_WITHDRAWN"
+    outcome = await asyncio.wait_for(stream, 2)
+    forget_the_trained()
+    if prepared.token == mesh.alice.token:
+        await mesh.log_in(mesh.alice)
+    assert outcome.verdict == expected
+    assert (await recorded(mesh, method, parent)).reason == expected[1]
 
 
 # Callers who do not wait.

@@ -11,7 +11,11 @@ from services.spotify.ports import Stores
 def list_plays(stores: Stores, *, user: str, period: Period, size: int, token: str) -> tuple[list[Play], str]:
     """One page of plays, oldest first; none for a person without a history. Raises Fault PAGE_TOKEN_INVALID."""
     history = stores.histories.current(user)
-    return ([], "") if history is None else stores.plays.page(history, period, size, token)
+    if history is not None:
+        return stores.plays.page(history, period, size, token)
+    if token:
+        raise Fault(reason_pb2.REASON_PAGE_TOKEN_INVALID, field="page_token")
+    return [], ""
 
 
 def listening_profile(stores: Stores, *, user: str, period: Period, time_zone: str, top: int) -> Profile:
