@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 
-BENCHMARKS = ("road", "audit", "history", "triton", "mesh")
+BENCHMARKS = ("road", "audit", "history", "triton", "edge", "mesh")
 
 
 def main(names: list[str]) -> int:

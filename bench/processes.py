@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
@@ -28,12 +29,21 @@ class PeakMemory:
 
 
 def core_seconds(pid: int) -> float:
-    """Seconds of a core that a process and what it started have spent so far, the kernel's included; in steps of 10 ms."""
+    """Seconds of a core that a process and what it started have spent so far, also in the kernel; in steps of 10 ms."""
     process = psutil.Process(pid)
     times = [each.cpu_times() for each in (process, *process.children(recursive=True))]
     return float(sum(each.user + each.system for each in times))
 
 
-def resident(pid: int) -> int:
-    """Bytes of memory that a process has to itself, and its part of what it shares with others (PSS)."""
-    return int(psutil.Process(pid).memory_full_info().pss)
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """Bytes of a process: all that is resident, and what is its own plus its part of what it shares (PSS)."""
+
+    resident: int
+    proportional: int
+
+
+def memory_of(pid: int) -> Memory:
+    """The memory of a process at this moment."""
+    found = psutil.Process(pid).memory_full_info()
+    return Memory(found.rss, found.pss)

@@ -3,7 +3,7 @@
 import os
 import time
 
-from bench.processes import PeakMemory, core_seconds, resident
+from bench.processes import PeakMemory, core_seconds, memory_of
 
 
 def test_the_peak_counts_what_came_and_went() -> None:
@@ -23,4 +23,8 @@ def test_work_is_counted_and_waiting_is_not() -> None:
         pass
     assert idle < 0.1
     assert core_seconds(os.getpid()) - before > 0.15
-    assert resident(os.getpid()) > 1_000_000
+
+
+def test_what_is_shared_is_counted_in_parts() -> None:
+    memory = memory_of(os.getpid())
+    assert 1_000_000 < memory.proportional <= memory.resident

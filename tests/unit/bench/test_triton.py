@@ -3,7 +3,7 @@
 import asyncio
 from pathlib import Path
 
-from bench import trivial_model, triton
+from bench import triton, trivial_model
 from bench.h2load import Load
 from cli.mesh.settings import MeshSettings
 from services.ai.adapters.sql import SqlStorage
