@@ -13,6 +13,9 @@ from services.ai.training import INPUTS, OUTPUTS, Journal, Quality, Recipe, Tens
 CHAMPION = "champion"
 """The alias whose version answers where a call names none."""
 
+_MOST_DIGITS = 10
+"""A version's number has fewer digits: a longer one fits into no column of the database."""
+
 MOST_SEEDS = 50
 """Seeds that one recommendation goes on from at most."""
 
@@ -151,7 +154,7 @@ class VersionName:
         """The name in `text`. Raises Fault REQUEST_INVALID, naming `field`, when it is none."""
         match text.split("/"):
             case ["users", user, "models", model, "versions", number] if (
-                number.isdecimal() and number.isascii()
+                number.isdecimal() and number.isascii() and len(number) < _MOST_DIGITS
             ):
                 return cls(user, model, int(number))
         raise Fault(

@@ -81,8 +81,9 @@ class Models(Protocol):
         """Those of the ids that belong to versions which may be used; in a transaction EVERYWHERE."""
 
     def quarantine(self, user: str, before: datetime, now: datetime) -> Sequence[Version]:
-        """Puts aside every version made until `before`, takes their aliases away and destroys their artefacts.
-        Returns every quarantined version of the person, so that doing it again finishes what was interrupted."""
+        """Puts aside every version whose training was asked for until `before`: takes their aliases away and destroys
+        their artefacts. Returns every quarantined version of the person, so that doing it again finishes what was
+        interrupted."""
 
 
 class Stores(Protocol):

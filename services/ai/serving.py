@@ -52,7 +52,7 @@ class Serving:
             answer = await self._server.infer(version.id, inputs, outputs, seconds)
         except NotLoaded:
             await self.load(version, await self._artefact(version))
-            answer = await self._server.infer(version.id, inputs, outputs, deadline - time.monotonic())
+            answer = await self._loaded(version, inputs, outputs, deadline - time.monotonic())
         self._touch(version.id)
         return answer
 
@@ -70,10 +70,7 @@ class Serving:
         zero = Array("", "FP32", (1,), bytes(4))
         given = {"seeds": nothing, "weights": zero, "exclude": nothing, "now": zero, "k": nothing}
         inputs = [replace(array, name=name) for name, array in given.items()]
-        try:
-            await self._server.infer(version.id, inputs, [t.name for t in version.outputs], seconds)
-        except NotLoaded:
-            raise Fault(reason_pb2.REASON_MODEL_UNAVAILABLE) from None
+        await self._loaded(version, inputs, [tensor.name for tensor in version.outputs], seconds)
 
     async def explained(self, version: Version) -> Explained:
         """The journal of a version, from memory where it was used lately. Raises Fault MODEL_QUARANTINED."""
@@ -111,6 +108,15 @@ class Serving:
         gone = [version_id for version_id in known if version_id not in usable]
         if idle or gone:
             await self.drop([*idle, *gone])
+
+    async def _loaded(
+        self, version: Version, inputs: Sequence[Array], outputs: Sequence[str], seconds: float
+    ) -> Mapping[str, Array]:
+        """What a version answers that was loaded just now; another worker may have made room with it meanwhile."""
+        try:
+            return await self._server.infer(version.id, inputs, outputs, seconds)
+        except NotLoaded:
+            raise Fault(reason_pb2.REASON_MODEL_UNAVAILABLE, retry_after=1.0) from None
 
     def _touch(self, version_id: str) -> None:
         self._used[version_id] = time.monotonic()

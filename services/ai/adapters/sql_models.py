@@ -10,7 +10,14 @@ from sqlalchemy import delete, select, update
 
 from interceptors.faults import Fault
 from polyphony.errors.v1 import reason_pb2
-from services.ai.adapters.tables import AliasChangeRow, AliasRow, ArtefactRow, ModelRow, VersionRow
+from services.ai.adapters.tables import (
+    AliasChangeRow,
+    AliasRow,
+    ArtefactRow,
+    ModelRow,
+    TrainingRow,
+    VersionRow,
+)
 from services.ai.model import (
     AliasChange,
     Artefact,
@@ -164,16 +171,19 @@ class SqlModels:
         return frozenset(rows)
 
     def quarantine(self, user: str, before: datetime, now: datetime) -> Sequence[Version]:
-        """Puts aside every version made until `before`, takes their aliases away and destroys their artefacts.
-        Returns every quarantined version of the person, so that doing it again finishes what was interrupted."""
+        """Puts aside every version whose training was asked for until `before`: takes their aliases away and destroys
+        their artefacts. Returns every quarantined version of the person, so that doing it again finishes what was
+        interrupted."""
         model = self._tx.session.scalar(select(ModelRow).where(ModelRow.user == user))
         if model is None:
             return []
+        # A training that was running then may have ended since, with what it had read before.
+        asked = select(TrainingRow.id).where(TrainingRow.user == user, TrainingRow.create_time <= before)
         fresh = list(
             self._tx.session.scalars(
                 select(VersionRow).where(
                     VersionRow.model == model.id,
-                    VersionRow.create_time <= before,
+                    VersionRow.id.in_(asked),
                     VersionRow.quarantine_time.is_(None),
                 )
             )

@@ -21,8 +21,9 @@ class Quarantine:
         self._changes = changes
 
     async def __call__(self, *, tenant: str, user: str, before: datetime, reason: str, message: str) -> int:
-        """Quarantine every version made, and end every training asked for, until `before`; returns how many versions
-        of the person are quarantined now. What was made later rests on a newer decision and is left alone.
+        """End every training asked for until `before`, and quarantine the versions of those that have ended; returns
+        how many versions of the person are quarantined now. What was asked for later rests on a newer decision and is
+        left alone.
 
         Doing it again is harmless, and needed after Fault MODEL_UNAVAILABLE: then the versions are out of use, but
         the inference server may still hold them.

@@ -124,12 +124,15 @@ class RunTraining:
         return True
 
     def _take(self, stores: Stores) -> Training | None:
-        free = stores.trainings.next_free(stores.now)
-        if free is None:
-            return None
-        taken = free.taken(self._worker, stores.now, self._lease)
-        stores.trainings.put(taken)
-        return taken
+        while (free := stores.trainings.next_free(stores.now)) is not None:
+            if free.attempts < MOST_ATTEMPTS:
+                taken = free.taken(self._worker, stores.now, self._lease)
+                stores.trainings.put(taken)
+                return taken
+            # Each of its workers died without a word, perhaps of this training: no further one is risked.
+            failure = {"reason": "INTERNAL", "message": "Every attempt ended with the end of its worker."}
+            stores.trainings.put(free.ended(State.FAILED, stores.now, **failure))
+        return None
 
     async def _run(self, training: Training) -> None:
         consent = self._consents.require(training.tenant, training.user)

@@ -164,7 +164,7 @@ async def _next(chunks: AsyncIterator[bytes]) -> bytes | None:
     except TimeoutError:
         raise Fault(
             reason_pb2.REASON_DEADLINE_EXCEEDED,
-            f"No chunk arrived for {CHUNK_SECONDS:.0f} seconds; the same file sent again goes on from where this ended.",
+            f"No chunk arrived for {CHUNK_SECONDS:.0f} seconds; send the file again and it goes on from there.",
         ) from None
 
 

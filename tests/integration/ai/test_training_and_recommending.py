@@ -14,8 +14,9 @@ from interceptors.faults import Fault
 from polyphony.errors.v1 import reason_pb2
 from services.ai.explanation import Kind
 from services.ai.model import State
-from services.ai.ports import Array
+from services.ai.ports import EVERYWHERE, Array
 from services.ai.usecases.recommend import Recommendations
+from services.ai.usecases.run_training import MOST_ATTEMPTS
 from services.runtime.persistence import SYSTEM
 
 NOW = datetime(2026, 11, 20, tzinfo=UTC)
@@ -152,6 +153,7 @@ async def test_versions_are_kept_and_aliases_remember_who_moved_them_and_why(dom
         ("users/ada/models/other/versions/1", "REQUEST_INVALID"),
         ("nonsense", "REQUEST_INVALID"),
         (str(first.version).replace("versions/1", "versions/9"), "RESOURCE_NOT_FOUND"),
+        (str(first.version).replace("versions/1", "versions/" + "9" * 30), "REQUEST_INVALID"),
     ):
         assert await refusal(point("champion", wrong)) == reason
     removed = await point("champion", "")
@@ -313,6 +315,33 @@ async def test_withdrawal_quarantines_what_was_made_before_it_and_nothing_later(
     assert fresh.version.number == 2
     assert await quarantine() == 1  # the event comes again, late
     assert (await recommend(domain, "ada")).version.name.number == 2
+
+
+async def test_a_model_learnt_from_what_was_deleted_meanwhile_is_quarantined_however_late(
+    domain: Any,
+) -> None:
+    """The event may come long after the training has ended: what counts is when it was asked for."""
+    training = await domain.start("ada")
+    deleted = datetime.now(UTC)
+    assert await domain.run.once()
+    assert (await domain.get(training)).state == State.SUCCEEDED
+    count = await domain.ai.quarantine(
+        tenant="acme", user="ada", before=deleted, reason="HISTORY_EMPTY", message="Deleted."
+    )
+    assert count == 1
+    assert domain.triton.present() == []
+    assert await refusal(recommend(domain, "ada")) == "MODEL_QUARANTINED"
+
+
+async def test_a_training_that_kills_its_workers_is_given_up(domain: Any) -> None:
+    training = await domain.start("ada")
+    domain.run._lease = timedelta(0)
+    for _ in range(MOST_ATTEMPTS):
+        # Taken by a worker that dies before it can say anything more.
+        assert await domain.ai.storage.write(domain.run._take, tenant=EVERYWHERE) is not None
+    assert not await domain.run.once()
+    ended = await domain.get(training)
+    assert (ended.state, ended.failure_reason, ended.attempts) == (State.FAILED, "INTERNAL", MOST_ATTEMPTS)
 
 
 async def test_a_worker_that_died_is_replaced_and_cannot_finish_later(worker: Any) -> None:
