@@ -10,4 +10,4 @@ FILE_NAME = "polyphony.binpb"
 def generate(sources: Sources, out: Path) -> None:
     """Writes every file, its imports and its comments as one FileDescriptorSet, byte for byte reproducible."""
     out.mkdir(parents=True)
-    (out / FILE_NAME).write_bytes(sources.descriptors.SerializeToString(deterministic=True))
+    (out / FILE_NAME).write_bytes(sources.compiled)

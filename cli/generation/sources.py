@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
@@ -24,11 +25,17 @@ class Sources:
     """The folder of those of other projects."""
     files: tuple[str, ...]
     """Our files, relative to `root`, sorted."""
-    descriptors: FileDescriptorSet
-    """Our files, everything that they import and the error details, with source information (comments)."""
+    compiled: bytes
+    """Our files, everything that they import and the error details, with source information (comments), as a
+    FileDescriptorSet in protoc's own bytes: parsed and written again, they depend on which options Python knows."""
 
     scratch: Path
     """A folder of this generation's own."""
+
+    @cached_property
+    def descriptors(self) -> FileDescriptorSet:
+        """`compiled`, to be looked at."""
+        return FileDescriptorSet.FromString(self.compiled)
 
     def with_services(self) -> tuple[str, ...]:
         """Those of `files` that declare a service."""
@@ -56,7 +63,7 @@ def load(proto: Path, scratch: Path) -> Sources:
     compiled = scratch / "sources.binpb"
     options = ["--include_imports", "--include_source_info", f"--descriptor_set_out={compiled}"]
     _protoc(proto, imports, options, files + _ERROR_DETAILS, cwd=scratch)
-    return Sources(proto, imports, files, FileDescriptorSet.FromString(compiled.read_bytes()), scratch)
+    return Sources(proto, imports, files, compiled.read_bytes(), scratch)
 
 
 def _protoc(
