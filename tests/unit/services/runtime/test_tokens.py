@@ -172,55 +172,59 @@ async def test_without_any_key_nobody_can_know() -> None:
 
 
 @pytest.mark.parametrize(
-    "token",
+    "make",  # made when the test runs: a token does not outlast the collection of a large suite
     [
-        pytest.param("", id="empty"),
-        pytest.param("a.b", id="two segments"),
-        pytest.param("a.b.c.d", id="four segments"),
-        pytest.param("\udcff.b.c", id="not text"),
-        pytest.param("x" * 5000, id="too long"),
-        pytest.param(signed(claims()) + "=", id="padding"),
-        pytest.param(" " + signed(claims()), id="blank"),
-        pytest.param(signed(claims())[:-1], id="signature cut"),
-        pytest.param(signed(claims(), STRANGER), id="another key"),
-        pytest.param(signed(claims(), kid="unknown"), id="unknown key"),
-        pytest.param(signed(claims(), kid=...), id="no kid"),
-        pytest.param(signed(claims(), kid=["x"]), id="kid of another kind"),
-        pytest.param(signed(claims(), alg="none"), id="alg none"),
-        pytest.param(signed(claims(), alg="eddsa"), id="alg in another case"),
-        pytest.param(signed(claims(), alg="Ed25519"), id="another name of the algorithm"),
-        pytest.param(signed(claims(), alg="HS256"), id="a symmetric alg"),
-        pytest.param(signed(claims(), typ="JWT"), id="another type of JWT"),
-        pytest.param(signed(claims(), typ=...), id="no type"),
-        pytest.param(signed(claims(), crit=["exp"]), id="crit"),
-        pytest.param(signed(claims(), jwk={"kty": "OKP"}), id="a key that the token brings"),
-        pytest.param(signed(claims(), jku="https://evil.test"), id="a key address that the token brings"),
-        pytest.param(signed(claims(), b64=False), id="unencoded payload"),
-        pytest.param(signed('{"sub":"u1","sub":"admin"}'), id="duplicate claims"),
-        pytest.param(signed("[]"), id="no object"),
-        pytest.param(signed('{"exp": NaN}'), id="not JSON"),
-        pytest.param(signed(claims(iss="https://evil.test")), id="another issuer"),
-        pytest.param(signed(claims(aud="other")), id="another audience"),
-        pytest.param(signed(claims(aud=[AUDIENCE, "other"])), id="several audiences"),
-        pytest.param(signed(claims(aud=...)), id="no audience"),
-        pytest.param(signed(claims(sub=...)), id="no subject"),
-        pytest.param(signed(claims(sub="")), id="empty subject"),
-        pytest.param(signed(claims(sub=7)), id="subject of another kind"),
-        pytest.param(signed(claims(sub="service:ai")), id="auth's key for a service"),
-        pytest.param(signed(claims(act={"sub": "service:ai"})), id="auth's key for an actor"),
-        pytest.param(signed(claims(tenant=...)), id="no tenant"),
-        pytest.param(signed(claims(sid=...)), id="no session"),
-        pytest.param(signed(claims(roles="owner")), id="roles as text"),
-        pytest.param(signed(claims(roles=[1])), id="roles of another kind"),
-        pytest.param(signed(claims(exp=...)), id="no end"),
-        pytest.param(signed(claims(exp=time.time() + 900)), id="an end that is no integer"),
-        pytest.param(signed(claims(iat=int(time.time()) + 600)), id="issued in the future"),
-        pytest.param(signed(claims(nbf=int(time.time()) + 600)), id="not valid yet"),
-        pytest.param(jwt.encode(claims(), "s" * 32, headers={"typ": "at+jwt", "kid": KID}), id="HMAC"),
+        pytest.param(lambda: "", id="empty"),
+        pytest.param(lambda: "a.b", id="two segments"),
+        pytest.param(lambda: "a.b.c.d", id="four segments"),
+        pytest.param(lambda: "\udcff.b.c", id="not text"),
+        pytest.param(lambda: "x" * 5000, id="too long"),
+        pytest.param(lambda: signed(claims()) + "=", id="padding"),
+        pytest.param(lambda: " " + signed(claims()), id="blank"),
+        pytest.param(lambda: signed(claims())[:-1], id="signature cut"),
+        pytest.param(lambda: signed(claims(), STRANGER), id="another key"),
+        pytest.param(lambda: signed(claims(), kid="unknown"), id="unknown key"),
+        pytest.param(lambda: signed(claims(), kid=...), id="no kid"),
+        pytest.param(lambda: signed(claims(), kid=["x"]), id="kid of another kind"),
+        pytest.param(lambda: signed(claims(), alg="none"), id="alg none"),
+        pytest.param(lambda: signed(claims(), alg="eddsa"), id="alg in another case"),
+        pytest.param(lambda: signed(claims(), alg="Ed25519"), id="another name of the algorithm"),
+        pytest.param(lambda: signed(claims(), alg="HS256"), id="a symmetric alg"),
+        pytest.param(lambda: signed(claims(), typ="JWT"), id="another type of JWT"),
+        pytest.param(lambda: signed(claims(), typ=...), id="no type"),
+        pytest.param(lambda: signed(claims(), crit=["exp"]), id="crit"),
+        pytest.param(lambda: signed(claims(), jwk={"kty": "OKP"}), id="a key that the token brings"),
+        pytest.param(
+            lambda: signed(claims(), jku="https://evil.test"), id="a key address that the token brings"
+        ),
+        pytest.param(lambda: signed(claims(), b64=False), id="unencoded payload"),
+        pytest.param(lambda: signed('{"sub":"u1","sub":"admin"}'), id="duplicate claims"),
+        pytest.param(lambda: signed("[]"), id="no object"),
+        pytest.param(lambda: signed('{"exp": NaN}'), id="not JSON"),
+        pytest.param(lambda: signed(claims(iss="https://evil.test")), id="another issuer"),
+        pytest.param(lambda: signed(claims(aud="other")), id="another audience"),
+        pytest.param(lambda: signed(claims(aud=[AUDIENCE, "other"])), id="several audiences"),
+        pytest.param(lambda: signed(claims(aud=...)), id="no audience"),
+        pytest.param(lambda: signed(claims(sub=...)), id="no subject"),
+        pytest.param(lambda: signed(claims(sub="")), id="empty subject"),
+        pytest.param(lambda: signed(claims(sub=7)), id="subject of another kind"),
+        pytest.param(lambda: signed(claims(sub="service:ai")), id="auth's key for a service"),
+        pytest.param(lambda: signed(claims(act={"sub": "service:ai"})), id="auth's key for an actor"),
+        pytest.param(lambda: signed(claims(tenant=...)), id="no tenant"),
+        pytest.param(lambda: signed(claims(sid=...)), id="no session"),
+        pytest.param(lambda: signed(claims(roles="owner")), id="roles as text"),
+        pytest.param(lambda: signed(claims(roles=[1])), id="roles of another kind"),
+        pytest.param(lambda: signed(claims(exp=...)), id="no end"),
+        pytest.param(lambda: signed(claims(exp=time.time() + 900)), id="an end that is no integer"),
+        pytest.param(lambda: signed(claims(iat=int(time.time()) + 600)), id="issued in the future"),
+        pytest.param(lambda: signed(claims(nbf=int(time.time()) + 600)), id="not valid yet"),
+        pytest.param(
+            lambda: jwt.encode(claims(), "s" * 32, headers={"typ": "at+jwt", "kid": KID}), id="HMAC"
+        ),
     ],
 )
-async def test_near_misses_are_invalid(token: str) -> None:
-    assert await refusal(token) == "CREDENTIAL_INVALID"
+async def test_near_misses_are_invalid(make: Callable[[], str]) -> None:
+    assert await refusal(make()) == "CREDENTIAL_INVALID"
 
 
 async def test_non_canonical_base64_is_invalid() -> None:
@@ -270,21 +274,21 @@ def service_claims(**changes: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("payload", "expected"),
+    ("make", "expected"),
     [
-        (service_claims(), "accepted"),
-        (service_claims(roles=["owner"]), "accepted"),
-        (service_claims(iss="service:spotify", act={"sub": "service:spotify"}), "CREDENTIAL_INVALID"),
-        (service_claims(act={"sub": "service:spotify"}), "CREDENTIAL_INVALID"),
-        (service_claims(act=...), "CREDENTIAL_INVALID"),
-        (service_claims(sub="service:spotify"), "CREDENTIAL_INVALID"),
-        (service_claims(iss=ISSUER), "CREDENTIAL_INVALID"),
-        (service_claims(exp=int(time.time()) + 9000), "CREDENTIAL_INVALID"),
-        (service_claims(purpose=3), "CREDENTIAL_INVALID"),
+        (lambda: service_claims(), "accepted"),
+        (lambda: service_claims(roles=["owner"]), "accepted"),
+        (lambda: service_claims(iss="service:spotify", act={"sub": "service:spotify"}), "CREDENTIAL_INVALID"),
+        (lambda: service_claims(act={"sub": "service:spotify"}), "CREDENTIAL_INVALID"),
+        (lambda: service_claims(act=...), "CREDENTIAL_INVALID"),
+        (lambda: service_claims(sub="service:spotify"), "CREDENTIAL_INVALID"),
+        (lambda: service_claims(iss=ISSUER), "CREDENTIAL_INVALID"),
+        (lambda: service_claims(exp=int(time.time()) + 9000), "CREDENTIAL_INVALID"),
+        (lambda: service_claims(purpose=3), "CREDENTIAL_INVALID"),
     ],
 )
-async def test_a_service_can_only_be_itself(payload: dict[str, Any], expected: str) -> None:
-    token = signed(payload, AI._key, kid=AI.kid)
+async def test_a_service_can_only_be_itself(make: Callable[[], dict[str, Any]], expected: str) -> None:
+    token = signed(make(), AI._key, kid=AI.kid)
     if expected == "accepted":
         assert (await authenticator()[0].verify(token)).roles == ("service",)
     else:
