@@ -54,6 +54,9 @@ def authentication(road: Road, method: MethodContract, onward: Endpoint) -> Endp
                 f"{method.name} does not accept a {kind} credential.",
                 metadata={"credential": kind},
             )
-        return await onward(call)
+        if not streams:
+            return await onward(call)
+        with road.streams.place(identity):
+            return await onward(call)
 
     return authenticated

@@ -141,3 +141,29 @@ async def test_a_consent_withdrawn_while_the_stream_opens_is_not_missed(memory, 
     outcome = await memory.call("Repeat", pb.EchoRequest(parent="users/me", text="p", count=1))
     assert outcome.responses == []
     assert outcome.reason == "CONSENT_WITHDRAWN"
+
+
+@OPEN
+async def test_one_person_cannot_hold_every_place(world, pb, method, monkeypatch):
+    """Nor with streams that never say a word, which is where a client stream waits before anything is bound."""
+    monkeypatch.setattr("interceptors.streams.MOST_OF_A_PERSON", 3)
+    world.ports.authenticator.identities["bob"] = replace(ALICE, user="u2", session="s2")
+    held = [Opened(world, pb, method) for _ in range(3)]
+    for _ in range(200):
+        if world.ports.limiter.inside == 3:
+            break
+        await asyncio.sleep(0.01)
+    await asyncio.sleep(0.05)
+    refused = await Opened(world, pb, method).task
+    assert refused.verdict == ("RESOURCE_EXHAUSTED", "RATE_LIMITED")
+    other = Opened(world, pb, method, token="bob")
+    await asyncio.sleep(0.1)
+    assert not other.task.done()
+    other.task.cancel()
+    for stream in held:
+        stream.task.cancel()
+    await world.settled()
+    again = Opened(world, pb, method)
+    await again.begun()
+    again.task.cancel()
+    await world.settled()
