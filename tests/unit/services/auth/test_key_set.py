@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
 from services.auth.adapters.key_files import ServiceKeyFiles, SigningKeyFiles
 from services.auth.model.signing_key import KeyTerms
 from services.auth.usecases.key_set import KeySet
