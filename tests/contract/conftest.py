@@ -13,3 +13,4 @@ async def mesh(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Mesh]:
     """All domains in one process, with Alice (every consent), Bob (none) and Carol (withdrawn)."""
     async with running_mesh(tmp_path_factory.mktemp("mesh")) as mesh:
         yield mesh
+        await mesh.journal.hold_to_one_each()

