@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 
 from interceptors.call import Call, enter_call
 from interceptors.contract import MethodContract
@@ -15,7 +16,8 @@ PARENT_METADATA = "polyphony-parent"
 AUDIT_ID_TRAILER = "polyphony-audit-id"
 """The audit id of the answered call."""
 
-_ID_LIMIT = 64
+_AUDIT_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+"""Other words of a caller are not kept: a record is for ever, and this part of it is never sealed."""
 
 
 def context(_road: Road, method: MethodContract, onward: Endpoint) -> Endpoint:
@@ -27,7 +29,8 @@ def context(_road: Road, method: MethodContract, onward: Endpoint) -> Endpoint:
         enter_call(call)
         call.task = asyncio.current_task()
         call.trailers[AUDIT_ID_TRAILER] = call.id
-        call.parent = call.metadata.get(PARENT_METADATA, "")[:_ID_LIMIT]
+        parent = call.metadata.get(PARENT_METADATA, "")
+        call.parent = parent if parent and _AUDIT_ID.fullmatch(parent) else ""
         if call.deadline is None:
             if default is None:
                 return await onward(call)
