@@ -36,6 +36,7 @@ from services.auth.usecases.who_am_i import WhoAmI
 from services.runtime.feeds import Feed
 from services.runtime.feeds.board import SqlFeedBoard
 from services.runtime.persistence import Database
+from services.runtime.tokens import LEEWAY_SECONDS
 
 UPKEEP_SECONDS = 60.0
 """How often old keys and rows are looked for: well within the lead of a new key."""
@@ -117,13 +118,15 @@ def assemble(settings: Settings, database: Database) -> Assembly:
     )
     publisher = FeedPublisher(feed)
     storage = SqlStorage(database, attempts_kept=delays.forget_after)
+    # A token is accepted for a moment longer than it is valid, and by a clock that may be late.
+    believed = lifetime + 2 * timedelta(seconds=LEEWAY_SECONDS)
     verbs = AuthVerbs(
         sign_up=SignUp(storage, hasher, policy, addresses),
         log_in=LogIn(storage, hasher, addresses, refresh_tokens, issuer, sessions=sessions, delays=delays),
         refresh=Refresh(
-            storage, refresh_tokens, issuer, publisher, sessions=sessions, token_lifetime=lifetime
+            storage, refresh_tokens, issuer, publisher, sessions=sessions, token_lifetime=believed
         ),
-        log_out=LogOut(storage, publisher, token_lifetime=lifetime),
+        log_out=LogOut(storage, publisher, token_lifetime=believed),
         who_am_i=WhoAmI(storage),
         keys=keys,
     )

@@ -22,6 +22,7 @@ from interceptors.call import Identity
 from interceptors.faults import Fault
 from polyphony.errors.v1 import reason_pb2
 from polyphony.policy.v1 import policy_pb2
+from services.runtime.persistence.entities import SYSTEM
 
 LEEWAY_SECONDS = 5
 """How far two clocks of the mesh may be apart."""
@@ -29,6 +30,8 @@ MAX_TOKEN_CHARACTERS = 4096
 MAX_SERVICE_TOKEN_SECONDS = 300
 _SERVICE = "service:"
 _TOKEN = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
+_TEXTS = (("sub", 128), ("tenant", 64))
+"""Claims that are text, and the most characters that a database keeps of each."""
 _HEADER_MEMBERS = {"alg", "typ", "kid"}
 
 
@@ -124,13 +127,14 @@ def _service_identity(claims: Mapping[str, Any], issuer: str) -> Identity:
 
 
 def _well_formed(claims: Mapping[str, Any]) -> bool:
-    texts = all(isinstance(claims[name], str) and 0 < len(claims[name]) <= 128 for name in ("sub", "tenant"))
+    texts = all(isinstance(claims[name], str) and 0 < len(claims[name]) <= most for name, most in _TEXTS)
     times = all(type(claims[name]) is int for name in ("iat", "exp"))
     roles = claims["roles"]
     roles_are_texts = (
         isinstance(roles, list) and len(roles) <= 64 and all(isinstance(role, str) for role in roles)
     )
-    return texts and times and roles_are_texts and claims["iat"] <= time.time() + LEEWAY_SECONDS
+    scoped = claims["tenant"] != SYSTEM
+    return texts and scoped and times and roles_are_texts and claims["iat"] <= time.time() + LEEWAY_SECONDS
 
 
 def _decode(segment: str) -> bytes:

@@ -16,7 +16,7 @@ class LogOut:
     """Ends the session's refresh tokens in the database and its access tokens through the feed."""
 
     def __init__(self, storage: Storage, feed: AuthorizationFeed, *, token_lifetime: timedelta) -> None:
-        """Holds what it needs. `token_lifetime` is that of access tokens."""
+        """Holds what it needs. `token_lifetime` is how long an access token is accepted."""
         self._storage = storage
         self._feed = feed
         self._token_lifetime = token_lifetime

@@ -35,7 +35,7 @@ class Refresh:
         sessions: SessionTerms,
         token_lifetime: timedelta,
     ) -> None:
-        """Holds what it needs. `token_lifetime` is that of access tokens."""
+        """Holds what it needs. `token_lifetime` is how long an access token is accepted."""
         self._storage = storage
         self._refresh_tokens = refresh_tokens
         self._issuer = issuer

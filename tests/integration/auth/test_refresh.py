@@ -16,6 +16,7 @@ from services.auth.ports import Stores
 from services.auth.settings import Settings
 from services.auth.usecases.issue_tokens import Tokens
 from services.runtime.persistence import SYSTEM, Database
+from services.runtime.tokens import LEEWAY_SECONDS
 from tests.integration.auth.conftest import running
 from tests.integration.auth.test_accounts import log_in, refused, sign_up
 
@@ -181,3 +182,13 @@ async def test_the_write_itself_refuses_a_stale_look(settings: Settings) -> None
 
         outcomes = await assembly.storage.write(rotate_twice_from_one_look, tenant=ada.tenant)
         assert outcomes == [False, True, False, True, False, False]
+
+
+async def test_a_revocation_outlives_every_token_that_a_late_clock_still_accepts(settings: Settings) -> None:
+    async with running(settings) as (assembly, _):
+        ada = await sign_up(assembly)
+        tokens, _ = await log_in(assembly)
+        await assembly.verbs.log_out(tenant=ada.tenant, session=tokens.session, answer=lambda: None)
+        (revoked,) = (await assembly.state.snapshot())[1].revoked
+        expires = jwt.decode(tokens.access_token, options={"verify_signature": False})["exp"]
+        assert revoked.forget_at.timestamp() >= expires + LEEWAY_SECONDS
