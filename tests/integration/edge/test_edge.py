@@ -238,13 +238,15 @@ def test_the_access_log_names_the_method_and_no_person(
     edge: Any, stub: auth_service_pb2_grpc.AuthServiceStub
 ) -> None:
     request(edge.http_port, "GET", "/v1/auth:whoAmI", user_agent="a person's browser")
+    request(edge.http_port, "GET", "/v1/auth:whoAmI?seed_uris=a-persons-track")
+    request(edge.http_port, "GET", "/v1/users/a-persons-name/recommendation?seed_uris=a-persons-track")
     deadline = time.monotonic() + 15
-    while not edge.access_log.read_text() and time.monotonic() < deadline:
+    while edge.access_log.read_text().count("\n") < 3 and time.monotonic() < deadline:
         time.sleep(0.1)
-    line = json.loads(edge.access_log.read_text().splitlines()[0])
-    assert line["method"] == "/polyphony.auth.v1.AuthService/WhoAmI"
-    assert line["audit"].startswith("record-of-")
-    assert "browser" not in str(line)
+    lines = [json.loads(line) for line in edge.access_log.read_text().splitlines()]
+    assert [line["method"] for line in lines] == ["polyphony.auth.v1.AuthService/WhoAmI", "unknown", "unknown"]
+    assert lines[0]["audit"].startswith("record-of-")
+    assert "person" not in str(lines)
 
 
 def test_details_survive_the_road_for_grpc(stub: auth_service_pb2_grpc.AuthServiceStub) -> None:
