@@ -111,7 +111,10 @@ class AuditWriter:
                 _log.error("audit records could not be stored: %s", failure)
                 error = failure
                 if connection is not None:
-                    connection.close()
+                    with suppress(
+                        Exception
+                    ):  # what is broken may not close either, and this thread must go on
+                        connection.close()
                     connection = None
             assert self._loop is not None
             try:

@@ -76,6 +76,28 @@ async def test_many_callers_share_commits(
     assert set(await outbox(database)) == {each.id for each in entries}
 
 
+async def test_a_connection_that_fails_even_to_close_stops_nobody(
+    database: Database, sink: DatabaseAuditSink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A dead writer would leave every later call waiting for its record."""
+    await sink.append(entry())
+    with monkeypatch.context() as broken:
+
+        def fail(connection: Any, *_: Any) -> None:
+            def fail_again() -> None:
+                raise OSError("gone, too")
+
+            connection.close = fail_again
+            raise OSError("gone")
+
+        broken.setattr(audit_writer._Connection, "store", fail)
+        with pytest.raises(Fault):
+            await asyncio.wait_for(sink.append(entry()), 5)
+    last = entry()
+    await asyncio.wait_for(sink.append(last), 5)
+    assert last.id in await outbox(database)
+
+
 async def test_a_stream_is_pending_until_it_is_closed(database: Database, sink: DatabaseAuditSink) -> None:
     identifier = new_id()
     await sink.open(entry(identifier, method="opened"))
