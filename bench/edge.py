@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from bench.h2load import Load, fetch, frame
 from bench.live_mesh import LiveMesh, live_mesh
-from bench.processes import core_seconds
+from bench.processes import WorkMeter
 from bench.report import Report, median
 from cli.demo.account import Listener
 
@@ -57,10 +57,11 @@ def run() -> None:
     with live_mesh() as mesh, mesh.listener() as person:
         ways = _ways(mesh, person)
         _check(ways, person)
+        envoy, service = (WorkMeter(mesh.pids()[name]) for name in ("envoy", "auth"))
         for round_ in range(ROUNDS + 1):
             for concurrency, calls in CALLS.items():
                 for name, way in ways.items():
-                    found = _hop(mesh, way, concurrency, calls)
+                    found = _hop(way, concurrency, calls, envoy, service)
                     if round_:  # the first one warms everybody up
                         results[concurrency][name].append(found)
     report(results).publish()
@@ -137,10 +138,10 @@ def _body(way: Way) -> bytes:
     return content
 
 
-def _hop(mesh: LiveMesh, way: Way, concurrency: int, calls: int) -> Hop:
-    pids = mesh.pids()
+def _hop(way: Way, concurrency: int, calls: int, envoy: WorkMeter, service: WorkMeter) -> Hop:
     connections = min(CONNECTIONS, concurrency)
-    envoy, service = core_seconds(pids["envoy"]), core_seconds(pids["auth"])
+    envoy.start()
+    service.start()
     load = fetch(
         way.url,
         way.body,
@@ -150,8 +151,4 @@ def _hop(mesh: LiveMesh, way: Way, concurrency: int, calls: int) -> Hop:
         streams=concurrency // connections,
         core=None,
     )
-    return Hop(
-        load,
-        (core_seconds(pids["envoy"]) - envoy) / calls * 1e6,
-        (core_seconds(pids["auth"]) - service) / calls * 1e6,
-    )
+    return Hop(load, envoy.spent() / calls * 1e6, service.spent() / calls * 1e6)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,6 +34,27 @@ def core_seconds(pid: int) -> float:
     process = psutil.Process(pid)
     times = [each.cpu_times() for each in (process, *process.children(recursive=True))]
     return float(sum(each.user + each.system for each in times))
+
+
+class WorkMeter:
+    """What a process spends of a core beyond what it spends when nobody calls, on heartbeats and checks."""
+
+    def __init__(self, pid: int, *, idle_seconds: float = 2.0) -> None:
+        """Watches the idle process for `idle_seconds`."""
+        self._pid = pid
+        self._idle = 0.0
+        self.start()
+        time.sleep(idle_seconds)
+        self._idle = self.spent() / idle_seconds
+
+    def start(self) -> None:
+        """Begin to count."""
+        self._began, self._before = time.monotonic(), core_seconds(self._pid)
+
+    def spent(self) -> float:
+        """Seconds of a core spent on work since the start."""
+        elapsed = time.monotonic() - self._began
+        return max(core_seconds(self._pid) - self._before - self._idle * elapsed, 0.0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ from tritonclient.grpc import service_pb2
 from bench import trivial_model
 from bench.h2load import Load, load
 from bench.live_mesh import LiveMesh, live_mesh
-from bench.processes import core_seconds
+from bench.processes import WorkMeter
 from bench.report import Report, median, percentile
 from cli.mesh.triton import KEY_HEADER
 from polyphony.ai.v1 import inference_service_pb2 as pb
@@ -63,15 +63,15 @@ def run() -> None:
         named = asyncio.run(trivial_model.register(mesh.settings, tenant, me.name.partition("/")[2]))
         targets = _targets(mesh, *named, dict(person.metadata))
         _check(targets)
-        pids = [mesh.pids()[name] for name in ("ai", "triton")]
+        meters = [WorkMeter(mesh.pids()[name]) for name in ("ai", "triton")]
         for _ in range(ROUNDS):
             for concurrency, calls in CALLS.items():
                 found = results[concurrency]
                 for name, way in ((CLIENT, _client), (DIRECT, _direct), (SERVICE, _service)):
-                    spent = sum(map(core_seconds, pids))
+                    for meter in meters:
+                        meter.start()
                     loaded = way(targets, concurrency, calls)
-                    spent = sum(map(core_seconds, pids)) - spent
-                    found[name].append((loaded, spent / calls * 1e6))
+                    found[name].append((loaded, sum(meter.spent() for meter in meters) / calls * 1e6))
     report(results).publish()
 
 

@@ -11,6 +11,9 @@ from services.runtime.persistence import Database
 
 IDLE_SECONDS = 0.2
 """How long an empty outbox is left alone; the delay that a relay adds at most when all is well."""
+GATHER_SECONDS = 0.1
+"""How long entries gather after a batch. Relayed one by one as they come, each (two transactions and a call) would cost
+more than the call that left it."""
 LEADER_SECONDS = 1.0
 """How often a process that does not lead tries to; a dead leader is replaced within this time."""
 BACKOFF_SECONDS = (0.2, 10.0)
@@ -59,11 +62,11 @@ class Relay:
                 if held and not leads:
                     await self.lead()
                 leads = held
-                if leads and await self.step():
-                    backoff = first
-                    continue
-                pause = IDLE_SECONDS if leads else LEADER_SECONDS
+                worked = leads and await self.step()
                 backoff = first
+                if worked and self._stop.is_set():
+                    continue
+                pause = GATHER_SECONDS if worked else IDLE_SECONDS if leads else LEADER_SECONDS
             except Exception as error:
                 _log.warning("%s of %s pauses: %s", self._lock, self._shared.domain, error)
                 pause = backoff * random.uniform(0.5, 1.0)  # noqa: S311 - spreads retries, keeps no secret

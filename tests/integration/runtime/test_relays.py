@@ -99,6 +99,23 @@ async def test_records_arrive_once_in_order_and_leave_the_outbox(
     assert await left(database) == 0
 
 
+async def test_records_that_keep_coming_are_relayed_together(
+    database: Database, sink: DatabaseAuditSink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(relay_module, "GATHER_SECONDS", 0.3)
+    ledger = Ledger()
+    relay = AuditRelay(database, sink, ledger.append)
+    relay.start()
+    sent = await append(sink, 1)
+    await until(lambda: bool(ledger.ids))
+    for _ in range(10):
+        sent += await append(sink, 1)
+    await until(lambda: len(ledger.ids) == 11)
+    assert ledger.ids == sent
+    assert len(ledger.batches) <= 5, "not one by one"
+    await relay.stop()
+
+
 async def test_a_pending_record_is_not_sent(database: Database, sink: DatabaseAuditSink) -> None:
     ledger = Ledger()
     pending, final = entry(), entry()
