@@ -7,7 +7,7 @@ reason, so that code that raises a fault cannot choose a code that the contract 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from interceptors.call import Call
 
 ERROR_DOMAIN = "polyphony"
+
+MOST_VIOLATION_BYTES = 4_000
+"""Text of field violations in one answer. gRPC drops metadata above 8 KiB, and with it the code and the reason."""
 
 _CODES: Mapping[int, grpc.StatusCode] = {code.value[0]: code for code in grpc.StatusCode}
 
@@ -92,7 +95,7 @@ class Fault(Exception):
                 error_details_pb2.BadRequest(
                     field_violations=[
                         error_details_pb2.BadRequest.FieldViolation(field=v.path, description=v.description)
-                        for v in self.fields
+                        for v in _fitting(self.fields)
                     ]
                 )
             )
@@ -144,6 +147,16 @@ def outcome(call: Call, error: BaseException) -> Fault:
     if call.ended_by is not None:
         return call.ended_by
     return Fault(reason_pb2.REASON_DEADLINE_EXCEEDED) if call.overdue() else fault_of(error)
+
+
+def _fitting(violations: Sequence[FieldViolation]) -> Iterator[FieldViolation]:
+    """As many as fit, the first ones."""
+    room = MOST_VIOLATION_BYTES
+    for violation in violations:
+        room -= len(violation.path.encode()) + len(violation.description.encode())
+        if room < 0:
+            return
+        yield violation
 
 
 @cache

@@ -13,6 +13,9 @@ from polyphony.errors.v1 import reason_pb2
 
 _validator = protovalidate.Validator()
 
+_NAMED = 8
+"""Fields that the message of a refusal names; its details name more."""
+
 
 def validation(_road: Road, method: MethodContract, onward: Endpoint) -> Endpoint:
     """Decode and check the request, or each request of a stream as it arrives."""
@@ -46,7 +49,8 @@ def validation(_road: Road, method: MethodContract, onward: Endpoint) -> Endpoin
 def invalid(violations: list[protovalidate.Violation]) -> Fault:
     """The fault that names each field which breaks its bound."""
     fields = [FieldViolation(_path(violation), violation.proto.message) for violation in violations]
-    named = ", ".join(sorted({found.path for found in fields if found.path}))
+    paths = sorted({found.path for found in fields if found.path})
+    named = ", ".join(paths[:_NAMED]) + (f" and {len(paths) - _NAMED} more" if len(paths) > _NAMED else "")
     return Fault(
         reason_pb2.REASON_REQUEST_INVALID, f"The request breaks its contract: {named}.", fields=fields
     )

@@ -1,6 +1,11 @@
 """A request keeps the bounds of its contract, or each field that does not is named."""
 
+import protovalidate
 import pytest
+from google.rpc import error_details_pb2, status_pb2
+
+from interceptors.steps.validation import invalid
+from polyphony.ai.v1 import recommendation_service_pb2
 
 
 @pytest.mark.parametrize(
@@ -39,3 +44,15 @@ async def test_bytes_that_are_no_request_are_malformed(world, body):
 async def test_an_unknown_field_of_a_newer_client_is_let_pass(world, pb):
     body = pb.EchoRequest(parent="users/me", text="p").SerializeToString() + b"\xf8\x07\x01"
     assert (await world.call("Echo", body)).verdict == ("OK", "")
+
+
+def test_a_refusal_fits_into_the_metadata_of_an_answer_however_much_is_wrong():
+    """grpc drops metadata above 8 KiB, and with it the code and the reason."""
+    request = recommendation_service_pb2.RecommendRequest(parent="users/me", seed_uris=["x" * 300] * 200)
+    fault = invalid(protovalidate.Validator().collect_violations(request))
+    assert len(fault.details()) + len(fault.message) < 6_000
+    details = status_pb2.Status.FromString(fault.details()).details
+    bad = error_details_pb2.BadRequest.FromString(details[1].value)
+    assert bad.field_violations[0].field == "seed_uris"
+    assert 10 < len(bad.field_violations) < 200
+    assert fault.message.endswith("and 193 more.")
