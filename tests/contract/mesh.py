@@ -7,8 +7,8 @@ import importlib
 import secrets
 import sqlite3
 import time
-from collections.abc import AsyncIterator, Collection, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,8 +18,10 @@ import jwt
 
 from cli.mesh.identity import make_keys
 from interceptors.contract import MethodContract
+from interceptors.purposes import PURPOSE_IDS
 from polyphony.auth.v1 import auth_service_pb2 as auth
 from polyphony.compliance.v1 import consent_service_pb2
+from polyphony.policy.v1 import policy_pb2
 from services.__main__ import DOMAINS
 from services.runtime.lifecycle import Host
 from services.runtime.service_identity import Behalf, ServiceIdentity
@@ -31,6 +33,13 @@ from tests.integration.conftest import free_port
 
 PASSWORD = "a long and quite unusual sentence"
 BY_PATH: Mapping[str, MethodContract] = {method.path: method for method in METHODS}
+CONSENTS = {
+    purpose
+    for method in METHODS
+    for purpose, basis in method.purposes.items()
+    if basis == policy_pb2.LEGAL_BASIS_CONSENT
+}
+"""Every purpose that some method rests on consent for."""
 
 
 @dataclass
@@ -52,6 +61,8 @@ class Mesh:
         self.settings = settings
         self.journal = Journal(home / "data")
         self._callers = callers
+        self.stops: dict[str, Callable[[], Awaitable[None]]] = {}
+        """Stops a domain, by its name."""
         self.alice = self.bob = self.carol = Person("", "", "", "", "")
         self._left = ""
 
@@ -179,58 +190,49 @@ _PROGRESSING = {"trainings"}
 
 
 @asynccontextmanager
-async def running_mesh(home: Path) -> AsyncIterator[Mesh]:
-    """Start Redis and every domain; make Alice with every consent, Bob with none, Carol who withdrew them all."""
+async def running_mesh(home: Path, **chosen: Any) -> AsyncIterator[Mesh]:
+    """Start Redis, Triton and every domain, with the `chosen` settings where a domain has them; make Alice with every
+    consent, Bob with none, Carol who withdrew them all."""
     make_keys(home / "keys", DOMAINS)
     ports = {domain: free_port() for domain in DOMAINS}
-    with running_redis(home) as redis_url, running_triton(home) as triton_endpoint:
-        elsewhere = {"redis_url": redis_url, "triton_endpoint": triton_endpoint}
-        settings, services = {}, []
+    settings, callers, stops = {}, {}, {}
+    async with AsyncExitStack() as stack:
+        chosen["redis_url"] = stack.enter_context(running_redis(home))
+        chosen["triton_endpoint"] = stack.enter_context(running_triton(home))
         for domain, package in DOMAINS.items():
             kind = importlib.import_module(f"{package}.settings").Settings
-            settings[domain] = kind(**_given(domain, home, ports, elsewhere, kind.model_fields))
-            services.append(importlib.import_module(f"{package}.wiring").build(settings[domain]))
-        async with Host(services):
-            callers, channels = {}, []
-            for domain, port in ports.items():
-                channels.append(grpc.aio.insecure_channel(f"127.0.0.1:{port}"))
-                callers[domain] = AioCaller(channels[-1], BY_PATH)
-            mesh = Mesh(home, settings, callers)
-            await _ready(mesh)
-            mesh.alice, mesh.bob, mesh.carol = [await mesh.sign_up() for _ in range(3)]
-            consented = {purpose for m in METHODS for purpose, basis in m.purposes.items() if basis == 1}
-            await mesh.grant(mesh.alice, *consented)
-            await mesh.grant(mesh.carol, *consented)
-            from interceptors.purposes import PURPOSE_IDS
-
-            await mesh.withdraw(mesh.carol, *(PURPOSE_IDS[purpose] for purpose in consented))
-            try:
-                yield mesh
-            finally:
-                for channel in channels:
-                    await channel.close()
+            given = {"home": home, "port": ports[domain], **_GIVEN, **chosen}
+            given |= {f"{other}_endpoint": f"127.0.0.1:{port}" for other, port in ports.items()}
+            settings[domain] = kind(**{name: given[name] for name in given.keys() & kind.model_fields})
+            host = Host([importlib.import_module(f"{package}.wiring").build(settings[domain])])
+            running = await stack.enter_async_context(AsyncExitStack())
+            await running.enter_async_context(host)
+            stops[domain] = running.aclose
+        for domain, port in ports.items():
+            channel = await stack.enter_async_context(grpc.aio.insecure_channel(f"127.0.0.1:{port}"))
+            callers[domain] = AioCaller(channel, BY_PATH)
+        mesh = Mesh(home, settings, callers)
+        mesh.stops = stops
+        await _ready(mesh)
+        mesh.alice, mesh.bob, mesh.carol = [await mesh.sign_up() for _ in range(3)]
+        await mesh.grant(mesh.alice, *CONSENTS)
+        await mesh.grant(mesh.carol, *CONSENTS)
+        await mesh.withdraw(mesh.carol, *(PURPOSE_IDS[purpose] for purpose in CONSENTS))
+        yield mesh
 
 
-def _given(
-    domain: str, home: Path, ports: Mapping[str, int], elsewhere: Mapping[str, str], fields: Collection[str]
-) -> dict[str, Any]:
-    given: dict[str, Any] = {
-        "home": home,
-        "port": ports[domain],
-        "metrics_port": 0,
-        # The suite calls as few people, and as often as it can.
-        "limit_rate": 1e6,
-        "limit_burst": 1e6,
-        "drain_seconds": 0,
-        "grace_seconds": 1,
-        "trace_ratio": 0,
-        # Whose strength is tested elsewhere.
-        "argon2_memory_kib": 8,
-        "argon2_iterations": 1,
-        **elsewhere,
-        **{f"{other}_endpoint": f"127.0.0.1:{port}" for other, port in ports.items()},
-    }
-    return {name: value for name, value in given.items() if name in fields}
+_GIVEN = {
+    "metrics_port": 0,
+    # The suite calls as few people, and as often as it can.
+    "limit_rate": 1e6,
+    "limit_burst": 1e6,
+    "drain_seconds": 0,
+    "grace_seconds": 1,
+    "trace_ratio": 0,
+    # Whose strength is tested elsewhere.
+    "argon2_memory_kib": 8,
+    "argon2_iterations": 1,
+}
 
 
 async def _ready(mesh: Mesh) -> None:

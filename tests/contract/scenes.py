@@ -30,14 +30,8 @@ from polyphony.compliance.v1 import audit_ledger_service_pb2, audit_record_pb2, 
 from polyphony.policy.v1 import policy_pb2
 from polyphony.spotify.v1 import user_data_service_pb2 as spotify
 from tests.contract.catalogue import name_of
-from tests.contract.mesh import BY_PATH, PASSWORD, Mesh, Person
+from tests.contract.mesh import BY_PATH, CONSENTS, PASSWORD, Mesh, Person
 from tests.contract.requests import minimal
-
-EVERY_CONSENT = (
-    policy_pb2.PURPOSE_IMPORT_HISTORY,
-    policy_pb2.PURPOSE_LISTENING_PROFILE,
-    policy_pb2.PURPOSE_PERSONALISED_RECOMMENDATIONS,
-)
 
 
 @dataclass
@@ -66,7 +60,7 @@ def credential(mesh: Mesh, method: MethodContract) -> str | None:
 async def consenting(mesh: Mesh) -> Person:
     """Somebody new with every consent, whose state nobody else changes."""
     person = await mesh.sign_up()
-    await mesh.grant(person, *EVERY_CONSENT)
+    await mesh.grant(person, *CONSENTS)
     return person
 
 
@@ -236,9 +230,13 @@ async def page_tokens(mesh: Mesh) -> dict[str, str]:
         ):
             request = minimal(BY_PATH[path])
             request.page_size = 1
-            outcome = await mesh.call(path, request, person.token)
-            _tokens[name_of(BY_PATH[path])] = outcome.response.next_page_token
-        assert all(_tokens.values())
+            # Records reach the ledger a moment after their calls.
+            async with asyncio.timeout(5):
+                token = ""
+                while not token:
+                    await asyncio.sleep(0.02)
+                    token = (await mesh.call(path, request, person.token)).response.next_page_token
+            _tokens[name_of(BY_PATH[path])] = token
     return _tokens
 
 
