@@ -27,7 +27,7 @@ from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 from polyphony.policy.v1 import policy_pb2 as polyphony_dot_policy_dot_v1_dot_policy__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'polyphony/ai/v1/inference_service.proto\x12\x0fpolyphony.ai.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a polyphony/policy/v1/policy.proto\"\xa8\x01\n\x0cInferRequest\x12\x1e\n\x04name\x18\x01 \x01(\tB\x10\xbaH\x07r\x05\x10\x01\x18\x80\x02\xca\xf3\x18\x02\x08\x02\x12\x1c\n\x05\x61lias\x18\x02 \x01(\tB\r\xbaH\x04r\x02\x18@\xca\xf3\x18\x02\x08\x02\x12\x33\n\x06inputs\x18\x03 \x03(\x0b\x32\x17.polyphony.ai.v1.TensorB\n\xbaH\x07\x92\x01\x04\x08\x01\x10 \x12%\n\x07outputs\x18\x04 \x03(\tB\x14\xbaH\x0b\x92\x01\x08\x10 \"\x04r\x02\x18@\xca\xf3\x18\x02\x08\x02\"j\n\rInferResponse\x12\x32\n\x07outputs\x18\x01 \x03(\x0b\x32\x17.polyphony.ai.v1.TensorB\x08\xbaH\x05\x92\x01\x02\x10 \x12%\n\rmodel_version\x18\x02 \x01(\tB\x0e\xbaH\x05r\x03\x18\x80\x02\xca\xf3\x18\x02\x08\x02\"\x94\x01\n\x06Tensor\x12\x1d\n\x04name\x18\x01 \x01(\tB\x0f\xbaH\x06r\x04\x10\x01\x18@\xca\xf3\x18\x02\x08\x02\x12!\n\x08\x64\x61tatype\x18\x02 \x01(\tB\x0f\xbaH\x06r\x04\x10\x01\x18\x10\xca\xf3\x18\x02\x08\x02\x12\x1d\n\x05shape\x18\x03 \x03(\x03\x42\x0e\xbaH\x0b\x92\x01\x08\x10\x08\"\x04\"\x02(\x00\x12)\n\x0craw_contents\x18\x04 \x01(\x0c\x42\x13\xbaH\x06z\x04\x18\x80\x80@\xca\xf3\x18\x06\x08\x03\x10\x05\x18\x03\x32\xe8\x01\n\x10InferenceService\x12\xd3\x01\n\x05Infer\x12\x1d.polyphony.ai.v1.InferRequest\x1a\x1e.polyphony.ai.v1.InferResponse\"\x8a\x01\x90\x02\x01\xca\xf3\x18W\n\x01\x02\x12\x0e\x61i.model.infer\x1a\x34\n\x0fpolyphony/Model\x12\x04name\x1a\x1busers/{user}/models/{model} \x02*\x02\x08\x04\x32\x02\x08\x02X\x80\x80@\x82\xd3\xe4\x93\x02&\"!/v1/{name=users/*/models/*}:infer:\x01*b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'polyphony/ai/v1/inference_service.proto\x12\x0fpolyphony.ai.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a polyphony/policy/v1/policy.proto\"\xbe\x01\n\x0cInferRequest\x12\x1e\n\x04name\x18\x01 \x01(\tB\x10\xbaH\x07r\x05\x10\x01\x18\x80\x02\xca\xf3\x18\x02\x08\x02\x12\x32\n\x05\x61lias\x18\x02 \x01(\tB#\xbaH\x1ar\x18\x18@2\x14^([a-z][a-z0-9-]*)?$\xca\xf3\x18\x02\x08\x02\x12\x33\n\x06inputs\x18\x03 \x03(\x0b\x32\x17.polyphony.ai.v1.TensorB\n\xbaH\x07\x92\x01\x04\x08\x01\x10 \x12%\n\x07outputs\x18\x04 \x03(\tB\x14\xbaH\x0b\x92\x01\x08\x10 \"\x04r\x02\x18@\xca\xf3\x18\x02\x08\x02\"j\n\rInferResponse\x12\x32\n\x07outputs\x18\x01 \x03(\x0b\x32\x17.polyphony.ai.v1.TensorB\x08\xbaH\x05\x92\x01\x02\x10 \x12%\n\rmodel_version\x18\x02 \x01(\tB\x0e\xbaH\x05r\x03\x18\x80\x02\xca\xf3\x18\x02\x08\x02\"\x94\x01\n\x06Tensor\x12\x1d\n\x04name\x18\x01 \x01(\tB\x0f\xbaH\x06r\x04\x10\x01\x18@\xca\xf3\x18\x02\x08\x02\x12!\n\x08\x64\x61tatype\x18\x02 \x01(\tB\x0f\xbaH\x06r\x04\x10\x01\x18\x10\xca\xf3\x18\x02\x08\x02\x12\x1d\n\x05shape\x18\x03 \x03(\x03\x42\x0e\xbaH\x0b\x92\x01\x08\x10\x08\"\x04\"\x02(\x00\x12)\n\x0craw_contents\x18\x04 \x01(\x0c\x42\x13\xbaH\x06z\x04\x18\x80\x80@\xca\xf3\x18\x06\x08\x03\x10\x05\x18\x03\x32\xe8\x01\n\x10InferenceService\x12\xd3\x01\n\x05Infer\x12\x1d.polyphony.ai.v1.InferRequest\x1a\x1e.polyphony.ai.v1.InferResponse\"\x8a\x01\x90\x02\x01\xca\xf3\x18W\n\x01\x02\x12\x0e\x61i.model.infer\x1a\x34\n\x0fpolyphony/Model\x12\x04name\x1a\x1busers/{user}/models/{model} \x02*\x02\x08\x04\x32\x02\x08\x02X\x80\x80@\x82\xd3\xe4\x93\x02&\"!/v1/{name=users/*/models/*}:infer:\x01*b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,7 +37,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_INFERREQUEST'].fields_by_name['name']._loaded_options = None
   _globals['_INFERREQUEST'].fields_by_name['name']._serialized_options = b'\272H\007r\005\020\001\030\200\002\312\363\030\002\010\002'
   _globals['_INFERREQUEST'].fields_by_name['alias']._loaded_options = None
-  _globals['_INFERREQUEST'].fields_by_name['alias']._serialized_options = b'\272H\004r\002\030@\312\363\030\002\010\002'
+  _globals['_INFERREQUEST'].fields_by_name['alias']._serialized_options = b'\272H\032r\030\030@2\024^([a-z][a-z0-9-]*)?$\312\363\030\002\010\002'
   _globals['_INFERREQUEST'].fields_by_name['inputs']._loaded_options = None
   _globals['_INFERREQUEST'].fields_by_name['inputs']._serialized_options = b'\272H\007\222\001\004\010\001\020 '
   _globals['_INFERREQUEST'].fields_by_name['outputs']._loaded_options = None
@@ -57,11 +57,11 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_INFERENCESERVICE'].methods_by_name['Infer']._loaded_options = None
   _globals['_INFERENCESERVICE'].methods_by_name['Infer']._serialized_options = b'\220\002\001\312\363\030W\n\001\002\022\016ai.model.infer\0324\n\017polyphony/Model\022\004name\032\033users/{user}/models/{model} \002*\002\010\0042\002\010\002X\200\200@\202\323\344\223\002&\"!/v1/{name=users/*/models/*}:infer:\001*'
   _globals['_INFERREQUEST']._serialized_start=154
-  _globals['_INFERREQUEST']._serialized_end=322
-  _globals['_INFERRESPONSE']._serialized_start=324
-  _globals['_INFERRESPONSE']._serialized_end=430
-  _globals['_TENSOR']._serialized_start=433
-  _globals['_TENSOR']._serialized_end=581
-  _globals['_INFERENCESERVICE']._serialized_start=584
-  _globals['_INFERENCESERVICE']._serialized_end=816
+  _globals['_INFERREQUEST']._serialized_end=344
+  _globals['_INFERRESPONSE']._serialized_start=346
+  _globals['_INFERRESPONSE']._serialized_end=452
+  _globals['_TENSOR']._serialized_start=455
+  _globals['_TENSOR']._serialized_end=603
+  _globals['_INFERENCESERVICE']._serialized_start=606
+  _globals['_INFERENCESERVICE']._serialized_end=838
 # @@protoc_insertion_point(module_scope)
