@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 from redis.asyncio import Redis
 
+from interceptors.faults import Fault
 from polyphony.spotify.v1.user_data_service_pb2_grpc import add_UserDataServiceServicer_to_server
 from services.runtime.events import EventRelay
 from services.runtime.hosting import Service
@@ -26,6 +29,8 @@ MIGRATIONS = Path(__file__).parent / "migrations"
 
 PURGE_ROWS = 5_000
 """Rows removed per transaction: the one writer of SQLite is not held up for longer than some milliseconds."""
+
+_log = logging.getLogger(__name__)
 
 
 def build(settings: Settings) -> Service:
@@ -51,13 +56,7 @@ def build(settings: Settings) -> Service:
     service.on_start(events.start)
     service.on_stop(events.stop)
     service.on_stop(importing.close)
-
-    async def purge() -> None:
-        while True:
-            await purge_histories(database)
-            await asyncio.sleep(settings.purge_seconds)
-
-    service.background("purge", purge)
+    service.background("purge", partial(keep_purged, database, settings.purge_seconds))
     return service
 
 
@@ -72,6 +71,16 @@ def importer(settings: Settings, storage: SqlStorage) -> ImportHistory:
     return ImportHistory(
         storage, ExportReader(limits), max_bytes=settings.import_max_bytes, readers=settings.import_readers
     )
+
+
+async def keep_purged(database: Database, seconds: float) -> None:
+    """Purge every so many `seconds` until cancelled. What a database that is away keeps from it is only put off."""
+    while True:
+        try:
+            await purge_histories(database)
+        except Fault as fault:
+            _log.warning("purging is put off: %s", fault)
+        await asyncio.sleep(seconds)
 
 
 async def purge_histories(database: Database) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -9,8 +10,10 @@ import pytest
 from sqlalchemy import func, select, text, update
 
 from interceptors.faults import Fault
+from polyphony.errors.v1 import reason_pb2
 from polyphony.spotify.v1 import user_data_service_pb2 as pb
 from services.runtime.persistence import SYSTEM, Database
+from services.spotify import wiring
 from services.spotify.adapters.tables import ContentRow, HistoryRow, ImportRow, PlayRow
 from services.spotify.wiring import purge_histories
 from tests.integration.spotify.conftest import KEEP, Door, document, exported
@@ -145,3 +148,20 @@ async def test_purging_removes_what_is_due_and_nothing_else(
     assert (await undelete(door, name="users/bob/history")).play_count == 2
     assert len(await other.plays()) == 1
     await other.importing.close()
+
+
+async def test_a_purge_that_fails_is_put_off(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A background task that raises would end the process, and with it every call and import."""
+    asked: list[Database] = []
+
+    async def away(database: Database) -> None:
+        asked.append(database)
+        if len(asked) < 3:
+            raise Fault(reason_pb2.REASON_STORAGE_UNAVAILABLE)
+
+    monkeypatch.setattr(wiring, "purge_histories", away)
+    purging = asyncio.create_task(wiring.keep_purged(database, 0.01))
+    while len(asked) < 4:
+        assert not purging.done()
+        await asyncio.sleep(0.01)
+    purging.cancel()
