@@ -15,6 +15,7 @@ from typing import Any
 
 import grpc
 import jwt
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from cli.mesh.identity import make_keys
 from interceptors.contract import MethodContract
@@ -23,6 +24,7 @@ from polyphony.auth.v1 import auth_service_pb2 as auth
 from polyphony.compliance.v1 import consent_service_pb2
 from polyphony.policy.v1 import policy_pb2
 from services.__main__ import DOMAINS
+from services.auth.adapters.key_files import SigningKeyFiles
 from services.runtime.lifecycle import Host
 from services.runtime.service_identity import Behalf, ServiceIdentity
 from tests.contract.catalogue import METHODS, domain_of
@@ -118,18 +120,16 @@ class Mesh:
             assert (await self.call(path, request, person.token)).code == "OK"
 
     def forge(
-        self, person: Person, *, key: Any = None, headers: Mapping[str, str] | None = None, **claims: Any
+        self, person: Person, *, key: Any = None, headers: Mapping[str, Any] | None = None, **claims: Any
     ) -> str:
         """The person's token with other claims, signed by the mesh's own key unless another is given."""
-        from services.auth.adapters.key_files import SigningKeyFiles
-
         signing = SigningKeyFiles(self.settings["auth"].signing_keys_folder).load()[-1]
-        header = jwt.get_unverified_header(person.token) | dict(headers or {})
-        payload = jwt.decode(person.token, options={"verify_signature": False}) | claims
-        algorithm = header.pop("alg")
-        payload = {name: value for name, value in payload.items() if value is not None}
-        key = None if algorithm == "none" else key or signing.private
-        return jwt.encode(payload, key, algorithm=algorithm, headers=header)
+        return _resigned(person.token, key or signing.private, headers or {}, claims)
+
+    def forge_service(self, name: str, **claims: Any) -> str:
+        """A service's token with other claims, signed by its own key."""
+        key = load_pem_private_key(self.settings[name].service_key_file.read_bytes(), None)
+        return _resigned(self.service_token(name), key, {}, claims)
 
     def service_token(self, name: str, person: Person | None = None, purpose: str = "") -> str:
         """A token of a service, for itself or for a person."""
@@ -171,6 +171,15 @@ class Mesh:
                 if name not in _RESTLESS:
                     found |= {(name, *row) for row in connection.execute(f'SELECT {columns} FROM "{name}"')}  # noqa: S608
         return found
+
+
+def _resigned(token: str, key: Any, headers: Mapping[str, Any], claims: Mapping[str, Any]) -> str:
+    """A token changed and signed; a claim of None is left out."""
+    header = jwt.get_unverified_header(token) | headers
+    payload = jwt.decode(token, options={"verify_signature": False}) | claims
+    payload = {name: value for name, value in payload.items() if value is not None}
+    algorithm = header.pop("alg")
+    return jwt.encode(payload, None if algorithm == "none" else key, algorithm=algorithm, headers=header)
 
 
 _RESTLESS = {

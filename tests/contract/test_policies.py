@@ -130,10 +130,11 @@ def test_no_rule_grants_what_does_not_exist(held, effect):
 
 @EVERY_METHOD
 def test_every_consent_it_rests_on_can_be_asked_for(method):
-    """A purpose with the basis of consent has a notice that people can be shown."""
+    """A purpose with the basis of consent has a notice that people can be shown, in the words of the contract."""
     for purpose, basis in method.purposes.items():
         if basis == policy_pb2.LEGAL_BASIS_CONSENT:
-            CATALOGUE.current(PURPOSES[purpose].id)
+            wording = CATALOGUE.current(PURPOSES[purpose].id).wordings["en"]
+            assert (wording.title, wording.text) == (PURPOSES[purpose].title, PURPOSES[purpose].description)
 
 
 @EVERY_METHOD

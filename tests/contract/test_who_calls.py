@@ -52,6 +52,15 @@ FORGERIES = {
     "no-tenant": lambda mesh: mesh.forge(mesh.alice, tenant=None),
     "not-yet-issued": lambda mesh: mesh.forge(mesh.alice, iat=int(time.time()) + 3600),
     "another-type": lambda mesh: mesh.forge(mesh.alice, headers={"typ": "JWT"}),
+    "a-key-in-the-header": lambda mesh: mesh.forge(mesh.alice, headers={"jwk": {"kty": "OKP"}}),
+    "far-too-long": lambda mesh: mesh.forge(mesh.alice, padding="x" * 4096),
+    "a-person-called-service": lambda mesh: mesh.forge(mesh.alice, sub="service:ai"),
+    "a-service-speaking-as-another": lambda mesh: mesh.forge_service("ai", sub="service:auth"),
+    "a-service-issuing-as-another": lambda mesh: mesh.forge_service("ai", iss="service:auth"),
+    "a-service-issuing-for-people": lambda mesh: mesh.forge_service(
+        "ai", iss=mesh.settings["auth"].token_issuer, sub=mesh.alice.user
+    ),
+    "a-service-for-a-whole-day": lambda mesh: mesh.forge_service("ai", exp=int(time.time()) + 86_400),
 }
 
 
