@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from interceptors.call import current_call
 from interceptors.faults import Fault
 from polyphony.compliance.v1 import audit_ledger_service_pb2 as pb
 from polyphony.compliance.v1.audit_ledger_service_pb2_grpc import AuditLedgerServiceServicer
@@ -21,7 +22,15 @@ class AuditLedgerService(AuditLedgerServiceServicer):
     async def AppendRecords(self, request: pb.AppendRecordsRequest, context: Any) -> pb.AppendRecordsResponse:
         """Takes the records, each once, however often they are sent."""
         try:
-            appended = await self._ledger.append(request.records)
+            appended = await self._ledger.append(request.records, of=_sender())
         except RecordMalformed as error:
             raise Fault(reason_pb2.REASON_REQUEST_INVALID, f"{error}.", field="records") from None
         return pb.AppendRecordsResponse(appended=appended)
+
+
+def _sender() -> str:
+    """The service that sends the records; the method accepts no other credential than a service's."""
+    call = current_call()
+    if call is None:
+        raise RuntimeError("the sender is known inside a call only")
+    return (call.identity.actor or call.identity.user).removeprefix("service:")

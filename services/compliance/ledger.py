@@ -44,8 +44,10 @@ class Ledger:
         self._turn = asyncio.Lock()
         self._grown = asyncio.Condition()
 
-    async def append(self, records: Sequence[bytes]) -> int:
+    async def append(self, records: Sequence[bytes], *, of: str = "") -> int:
         """Takes encoded AuditRecords into the logs of their tenants, in order; answers how many were new.
+
+        With ``of``, the name of a service, it takes that one's own only: no service says what another one did.
 
         Idempotent by record id. Raises :class:`RecordMalformed`, whose message says which, and takes none then.
         """
@@ -55,6 +57,8 @@ class Ledger:
                 record = parse_record(encoded)
             except RecordMalformed as error:
                 raise RecordMalformed(f"records[{number}]: {error}") from None
+            if of and not record.service.startswith(f"{of}-"):
+                raise RecordMalformed(f"records[{number}]: not a record of {of}, which sends it")
             tenants.setdefault(record.tenant, {}).setdefault(record.id, encoded)
 
         def take(tx: Transaction) -> int:

@@ -121,7 +121,9 @@ async def _log_out(mesh: Mesh) -> Scene:
 
 
 async def _append(mesh: Mesh) -> Scene:
-    record = audit_record_pb2.AuditRecord(id=new_id(), tenant=mesh.alice.tenant, method="test/Test")
+    record = audit_record_pb2.AuditRecord(
+        id=new_id(), tenant=mesh.alice.tenant, service="ai-0", method="test/Test"
+    )
     request = audit_ledger_service_pb2.AppendRecordsRequest(records=[record.SerializeToString()])
     return Scene(request, mesh.service_token("ai"))
 

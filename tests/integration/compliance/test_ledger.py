@@ -7,9 +7,12 @@ import asyncio
 import pytest
 from sqlalchemy import select
 
+from interceptors.faults import Fault
+from polyphony.compliance.v1 import audit_ledger_service_pb2 as pb
 from polyphony.compliance.v1.audit_record_pb2 import LedgerLeaf
 from services.compliance.adapters.leaves import RecordMalformed
 from services.compliance.adapters.tables import LedgerRecord
+from services.compliance.audit_ledger_servicer import AuditLedgerService
 from services.compliance.ledger import Ledger
 from services.compliance.receipts import verify_growth, verify_log
 from services.compliance.signing import CheckpointSigning
@@ -184,3 +187,14 @@ async def test_erasing_a_person_leaves_every_root_valid(
     assert found[0].record.id == late.id
     call_as("bob", "AuditService/ListRecords")
     assert not (await ledger.page("bob", size=10, token="", parent="users/bob")).items[0].erased
+
+
+async def test_no_service_says_what_another_one_did(ledger: Ledger, database: Database) -> None:
+    service = AuditLedgerService(ledger)
+    own, foreign = record(service="spotify-1"), record(service="spotifying-0")
+    call_as("service:spotify", "ConsentService/ListConsents", tenant="-")
+    with pytest.raises(Fault, match=r"REQUEST_INVALID: records\[1\]: not a record of spotify"):
+        await service.AppendRecords(pb.AppendRecordsRequest(records=encoded(own, foreign)), None)
+    assert await ids(database) == []
+    await service.AppendRecords(pb.AppendRecordsRequest(records=encoded(own)), None)
+    assert await ids(database) == [own.id]
