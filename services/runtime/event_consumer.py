@@ -78,8 +78,10 @@ class EventConsumer:
                     await self._reclaim()
                 await self._read()
                 pause = 0.2
-            except (RedisError, OSError) as error:
-                _log.warning("events of %s pause: %s", self._group, error)
+            except Exception as error:
+                # Whatever it is: a consumer that ended would be missed by nobody.
+                defect = None if isinstance(error, RedisError | OSError) else error
+                _log.warning("events of %s pause: %s", self._group, error, exc_info=defect)
                 ready = False
                 await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - spreads retries
                 pause = min(pause * 2, 10.0)
@@ -114,7 +116,10 @@ class EventConsumer:
                     stream, self._group, self._member, int(STALE_SECONDS * 1000), [identifier]
                 )
                 for claimed_id, fields in claimed:
-                    if entry["times_delivered"] >= MAX_DELIVERIES:
+                    if fields is None:  # trimmed from the stream before anybody handled it
+                        _log.error("an event of %s was trimmed before %s handled it", stream, self._group)
+                        await self._redis.xack(stream, self._group, identifier)
+                    elif entry["times_delivered"] >= MAX_DELIVERIES:
                         await self._bury(stream, claimed_id, fields)
                     else:
                         await self._handle(stream, claimed_id, fields)

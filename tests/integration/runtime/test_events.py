@@ -206,6 +206,48 @@ async def test_an_entry_that_is_no_event_is_set_aside(redis: Any) -> None:
     assert not handler.attempts
 
 
+async def test_an_event_that_was_trimmed_before_it_was_handled_stops_nobody(
+    database: Database, redis: Any, relaying: EventRelay
+) -> None:
+    handler = Handler()
+    handler.fails = {"lost"}
+    consuming = consumer(redis, handler)
+    consuming.start()
+    await emit(database, "lost")
+    await until(lambda: handler.attempts > 0)
+    await redis.xtrim(stream_of(TYPE), maxlen=0)
+    await asyncio.sleep(0.5)  # longer than STALE_SECONDS: it is claimed, and there is nothing to hand over
+    await emit(database, "next")
+    await until(lambda: handler.values == ["next"], 3)
+    await until(lambda: pending(redis), 3)
+    await consuming.stop()
+
+
+async def pending(redis: Any) -> bool:
+    """Whether nothing waits to be acknowledged."""
+    return (await redis.xpending(stream_of(TYPE), "ai"))["pending"] == 0
+
+
+async def test_a_mistake_while_consuming_is_only_a_pause(
+    database: Database, redis: Any, relaying: EventRelay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A consumer that ended would be missed by nobody: withdrawals would just take no model away any more."""
+    handler = Handler()
+    consuming = consumer(redis, handler)
+    reclaim, failures = consuming._reclaim, iter([True])
+
+    async def mistaken() -> None:
+        if next(failures, False):
+            raise AttributeError("a defect")
+        await reclaim()
+
+    monkeypatch.setattr(consuming, "_reclaim", mistaken)
+    consuming.start()
+    await emit(database, "x")
+    await until(lambda: handler.values == ["x"], 3)
+    await consuming.stop()
+
+
 async def test_redelivery_can_be_handled_once(database: Database) -> None:
     event = Event("e", "/polyphony/shelf", TYPE, "a", "", datetime.now(UTC), "", b'"x"')
 
