@@ -41,8 +41,10 @@ def test_every_problem_of_a_bare_contract_is_named_at_once():
         "bare.v1.BareRequest.text: has no data class: option (polyphony.policy.v1.field) is missing",
         "bare.v1.BareRequest.counts: has no data class: option (polyphony.policy.v1.field) is missing",
     }
-    for problem in refused.value.problems:
-        assert problem in str(refused.value)
+    assert str(refused.value).splitlines() == [
+        "the contract cannot be served:",
+        *(f"  {problem}" for problem in refused.value.problems),
+    ]
 
 
 def test_only_health_and_reflection_answer_without_a_policy():
@@ -55,7 +57,7 @@ def test_only_health_and_reflection_answer_without_a_policy():
 
 
 def pool_with(
-    method: policy_pb2.MethodPolicy | None, *fields: FIELD, nested=()
+    method: policy_pb2.MethodPolicy | None, *fields: FIELD, nested=(), answered=()
 ) -> descriptor_pool.DescriptorPool:
     """A pool with one service `made.v1.Made`, whose one method has that policy and a request of those fields."""
     pool = descriptor_pool.DescriptorPool()
@@ -78,7 +80,7 @@ def pool_with(
     )
     request = file.message_type.add(name="Request", field=fields)
     request.nested_type.extend(nested)
-    file.message_type.add(name="Response")
+    file.message_type.add(name="Response", field=answered)
     rpc = file.service.add(name="Made").method.add(
         name="Do", input_type=".made.v1.Request", output_type=".made.v1.Response"
     )
@@ -98,9 +100,9 @@ def policy(**changes) -> policy_pb2.MethodPolicy:
     return policy_pb2.MethodPolicy(**(complete | changes))
 
 
-def problems(method=None, *fields, nested=()):
+def problems(method=None, *fields, **more):
     try:
-        Contract(["made.v1.Made"], pool_with(method or policy(), *fields, nested=nested))
+        Contract(["made.v1.Made"], pool_with(method or policy(), *fields, **more))
     except ContractError as error:
         return [problem.removeprefix("made.v1.") for problem in error.problems]
     return []
@@ -150,6 +152,12 @@ def text_field(**more):
 def test_an_unclassified_text_is_named():
     assert problems(None, text_field()) == [
         "Request.text: has no data class: option (polyphony.policy.v1.field) is missing"
+    ]
+
+
+def test_an_unclassified_text_of_a_response_is_named():
+    assert problems(answered=[text_field()]) == [
+        "Response.text: has no data class: option (polyphony.policy.v1.field) is missing"
     ]
 
 

@@ -35,6 +35,13 @@ def test_ids_increase_when_the_clock_steps_back(monkeypatch):
     assert new_id() > before
 
 
+def test_ids_increase_when_the_clock_stands_still(monkeypatch):
+    now = time.time_ns() + 10**9
+    monkeypatch.setattr(time, "time_ns", lambda: now)
+    made = [new_id() for _ in range(100)]
+    assert [one[:18] for one in made] == sorted({one[:18] for one in made})
+
+
 def test_an_id_tells_when_it_was_made():
     assert abs(id_time(new_id()) - time.time()) < 60
 

@@ -104,6 +104,34 @@ async def test_a_consent_withdrawn_before_the_news_is_seen_at_the_next_message(w
     assert outcome.verdict == ("FAILED_PRECONDITION", "CONSENT_WITHDRAWN")
 
 
+async def test_each_request_is_held_against_the_state_of_its_moment(world, pb):
+    """Where nothing is answered meanwhile, it is the next request that sees it."""
+
+    async def requests():
+        yield pb.EchoRequest(parent="users/me", text="a")
+        await asyncio.sleep(0.1)
+        world.ports.consents.state = ConsentState.WITHDRAWN
+        yield pb.EchoRequest(text="b")
+
+    outcome = await world.call("Collect", requests())
+    assert outcome.verdict == ("FAILED_PRECONDITION", "CONSENT_WITHDRAWN")
+    assert world.record.requests == 1
+
+
+async def test_each_response_is_held_against_the_state_of_its_moment(memory, pb):
+    """Where nothing is asked meanwhile, it is the next response that is not sent."""
+
+    async def Repeat(request, context):
+        yield pb.EchoResponse(text="a")
+        memory.ports.consents.state = ConsentState.WITHDRAWN
+        yield pb.EchoResponse(text="b")
+
+    memory.servicer.Repeat = Repeat
+    outcome = await memory.call("Repeat", pb.EchoRequest(parent="users/me", text="p", count=1))
+    assert [response.text for response in outcome.responses] == ["a"]
+    assert outcome.verdict == ("FAILED_PRECONDITION", "CONSENT_WITHDRAWN")
+
+
 async def test_only_the_streams_of_the_withdrawn_token_end(world, pb):
     world.ports.authenticator.identities["bob"] = replace(ALICE, user="u2")
     alice, bob = Opened(world, pb, "Chat"), Opened(world, pb, "Chat", token="bob")
