@@ -17,7 +17,7 @@ from bench.processes import WorkMeter
 from bench.report import Report, median
 from cli.demo.account import Listener
 
-CALLS = {1: 400, 32: 2_000}
+CALLS = {1: 300, 32: 1_500}
 """Calls per round, by how many are made at once."""
 ROUNDS = 5
 CONNECTIONS = 4

@@ -35,8 +35,18 @@ VALUES = (1.0, 2.0, 3.0)
 
 CLIENT, DIRECT, SERVICE = "tritonclient, straight", "h2load, straight", "h2load, ai service"
 
-Results = dict[int, dict[str, list[tuple[Load, float]]]]
-"""By concurrency and by way: the load, and the microseconds of a core that the ai service and Triton spent per call."""
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One round of one way: the load, and the microseconds of a core per call that the two processes spent."""
+
+    load: Load
+    service: float
+    triton: float
+
+
+Results = dict[int, dict[str, list[Asked]]]
+"""By concurrency and by way."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +81,8 @@ def run() -> None:
                     for meter in meters:
                         meter.start()
                     loaded = way(targets, concurrency, calls)
-                    found[name].append((loaded, sum(meter.spent() for meter in meters) / calls * 1e6))
+                    service, triton = (meter.spent() / calls * 1e6 for meter in meters)
+                    found[name].append(Asked(loaded, service, triton))
     report(results).publish()
 
 
@@ -81,15 +92,25 @@ def report(results: Results) -> Report:
         "triton",
         "Inference through the ai service against Triton asked directly",
         f"A model that adds {len(VALUES)} numbers to themselves, one instance; medians of {ROUNDS} interleaved rounds."
-        " Ratio and added p50 are against h2load straight to Triton; core is of the ai service and Triton together.",
-        ["way", "at once", "calls/s", "ratio", "p50 ms", "added p50", "p99 ms", "core µs/call"],
+        " Ratio and added p50 are against h2load straight to Triton; core is a core's time that a call takes there.",
+        [
+            "way",
+            "at once",
+            "calls/s",
+            "ratio",
+            "p50 ms",
+            "added p50",
+            "p99 ms",
+            "ai core µs",
+            "Triton core µs",
+        ],
     )
     for concurrency, ways in results.items():
-        base_rate = median([found.per_second for found, _ in ways[DIRECT]])
-        base_p50 = median([found.p50 for found, _ in ways[DIRECT]])
-        for way, loads in ways.items():
-            rate = median([found.per_second for found, _ in loads])
-            p50, p99 = (median([getattr(found, name) for found, _ in loads]) for name in ("p50", "p99"))
+        base_rate = median([found.load.per_second for found in ways[DIRECT]])
+        base_p50 = median([found.load.p50 for found in ways[DIRECT]])
+        for way, rounds in ways.items():
+            rate = median([found.load.per_second for found in rounds])
+            p50, p99 = (median([getattr(found.load, name) for found in rounds]) for name in ("p50", "p99"))
             table.add(
                 way,
                 concurrency,
@@ -98,8 +119,17 @@ def report(results: Results) -> Report:
                 f"{p50:.2f}",
                 f"{p50 - base_p50:+.2f}",
                 f"{p99:.2f}",
-                f"{median([spent for _, spent in loads]):,.0f}",
+                f"{median([found.service for found in rounds]):,.0f}",
+                f"{median([found.triton for found in rounds]):,.0f}",
             )
+    most = max(results)
+    ai, triton = (
+        median([getattr(found, name) for found in results[most][SERVICE]]) for name in ("service", "triton")
+    )
+    table.notes.append(
+        f"At {most} at once a call takes {ai:,.0f} µs of a core in the ai service and {triton:,.0f} in Triton: one"
+        f" process of Python can pass on no more than {1e6 / ai:,.0f} calls a second, however fast the model is."
+    )
     return table
 
 

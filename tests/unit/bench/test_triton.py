@@ -5,6 +5,7 @@ from pathlib import Path
 
 from bench import triton, trivial_model
 from bench.h2load import Load
+from bench.triton import Asked
 from cli.mesh.settings import MeshSettings
 from services.ai.adapters.sql import SqlStorage
 from services.ai.model import CHAMPION
@@ -14,8 +15,8 @@ from services.runtime.persistence import Database
 
 
 def test_the_table_holds_medians_ratio_and_what_is_added() -> None:
-    def rounds(*rates: float) -> list[tuple[Load, float]]:
-        return [(Load(rate, 1_000 / rate, 2_000 / rate, 10), 7.0) for rate in rates]
+    def rounds(*rates: float) -> list[Asked]:
+        return [Asked(Load(rate, 1_000 / rate, 2_000 / rate, 10), 500.0, 7.0) for rate in rates]
 
     table = triton.report(
         {
@@ -27,10 +28,11 @@ def test_the_table_holds_medians_ratio_and_what_is_added() -> None:
         }
     )
     assert [row[1:] for row in table.rows] == [
-        ["16", "250", "0.50", "4.00", "+2.00", "8.00", "7"],
-        ["16", "500", "1.00", "2.00", "+0.00", "4.00", "7"],
-        ["16", "100", "0.20", "10.00", "+8.00", "20.00", "7"],
+        ["16", "250", "0.50", "4.00", "+2.00", "8.00", "500", "7"],
+        ["16", "500", "1.00", "2.00", "+0.00", "4.00", "500", "7"],
+        ["16", "100", "0.20", "10.00", "+8.00", "20.00", "500", "7"],
     ]
+    assert "no more than 2,000 calls" in table.notes[0]
 
 
 async def test_the_model_is_the_champion_of_who_asked(tmp_path: Path) -> None:
