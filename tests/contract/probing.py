@@ -5,11 +5,13 @@ Nothing here names a method: which cases a method gets follows from its contract
 
 from __future__ import annotations
 
+import asyncio
 import uuid
 from typing import Any
 
 import grpc
 import pytest
+from prometheus_client import REGISTRY
 
 from interceptors.contract import MethodContract
 from polyphony.policy.v1 import policy_pb2
@@ -72,3 +74,15 @@ async def refused(
         assert outcome.responses == []
     assert outcome.info["remedy"]
     return outcome
+
+
+def in_flight(method: MethodContract) -> float:
+    """How many calls of the method are being answered in this process."""
+    return REGISTRY.get_sample_value("rpc_server_active_calls", {"rpc_method": method.name}) or 0.0
+
+
+async def begun(method: MethodContract, before: float) -> None:
+    """Wait until one call more than `before` is being answered."""
+    async with asyncio.timeout(5):
+        while in_flight(method) <= before:  # noqa: ASYNC110 - the server does not say when it begins
+            await asyncio.sleep(0.005)

@@ -12,7 +12,7 @@ from interceptors.purposes import PURPOSE_IDS
 from polyphony.compliance.v1 import consent_service_pb2
 from polyphony.policy.v1 import policy_pb2
 from tests.contract.catalogue import METHODS, domain_of, name_of
-from tests.contract.probing import PEOPLES, over, recorded
+from tests.contract.probing import PEOPLES, begun, in_flight, over, recorded
 from tests.contract.scenes import forget_the_trained, scene
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -37,8 +37,10 @@ async def test_an_open_stream_that_loses_its_ground(mesh, method, loss):
         await asyncio.sleep(30)
 
     requests = one_and_wait() if method.descriptor.client_streaming else prepared.requests
+    before = in_flight(method)
     stream = asyncio.create_task(mesh.call(method, requests, prepared.token, parent=parent))
-    await asyncio.sleep(0.3)
+    await begun(method, before)
+    await asyncio.sleep(0.1)
     assert not stream.done(), stream.result()
     if loss == "session":
         await mesh.call("/polyphony.auth.v1.AuthService/LogOut", b"", prepared.token)
@@ -62,8 +64,9 @@ async def test_a_caller_who_leaves(mesh, method):
     parent = str(uuid.uuid4())
     prepared = await scene(mesh, method)
     with mesh.locked(domain_of(method.name)):
+        before = in_flight(method)
         call = asyncio.create_task(mesh.call(method, prepared.requests, prepared.token, parent=parent))
-        await asyncio.sleep(0.1)
+        await begun(method, before)
         call.cancel()
         await asyncio.gather(call, return_exceptions=True)
         await asyncio.sleep(0.05)
@@ -78,7 +81,7 @@ async def test_a_deadline_that_passes(mesh, method):
     parent = str(uuid.uuid4())
     prepared = await scene(mesh, method)
     with mesh.locked(domain_of(method.name)):
-        outcome = await mesh.call(method, prepared.requests, prepared.token, parent=parent, seconds=0.1)
+        outcome = await mesh.call(method, prepared.requests, prepared.token, parent=parent, seconds=0.25)
         await asyncio.sleep(0.05)
     assert outcome.code == "DEADLINE_EXCEEDED"
     record = await recorded(mesh, method, parent)

@@ -55,6 +55,10 @@ def test_every_reason_has_a_code_and_says_what_to_do(reason):
     assert outcome.info["remedy"].endswith(".")
 
 
+def test_a_fault_in_a_log_reads_as_its_reason_and_message():
+    assert str(Fault(reason_pb2.REASON_STATE_CONFLICT, "Not now.")) == "STATE_CONFLICT: Not now."
+
+
 def test_details_carry_everything_that_the_fault_knows():
     fault = Fault(
         reason_pb2.REASON_REQUEST_INVALID,
