@@ -5,16 +5,30 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 
-from sqlalchemy import delete, select
+from prometheus_client import Counter
+from sqlalchemy import Delete, Update, delete, select, update
 
+from interceptors.faults import Fault
+from polyphony.errors.v1 import reason_pb2
 from services.runtime.audit_sink import DatabaseAuditSink
 from services.runtime.persistence import SYSTEM, Database, Transaction
-from services.runtime.persistence.tables import READY, audit_outbox
+from services.runtime.persistence.tables import READY, REFUSED, audit_outbox
 from services.runtime.relay import Relay
 
 BATCH_RECORDS = 1024
 BATCH_BYTES = 2 * 1024 * 1024
 """Bytes of records in one batch, well below the ledger's limit of a request."""
+
+SET_ASIDE = Counter(
+    "polyphony_audit_records_set_aside_total",
+    "Audit records that the ledger refused for good: look into each.",
+)
+
+_FOR_GOOD = (
+    reason_pb2.REASON_REQUEST_INVALID,
+    reason_pb2.REASON_REQUEST_MALFORMED,
+    reason_pb2.REASON_REQUEST_TOO_LARGE,
+)
 
 _log = logging.getLogger(__name__)
 
@@ -50,15 +64,31 @@ class AuditRelay(Relay):
         batch = await self._database.read(_next, tenant=SYSTEM)
         if not batch:
             return False
-        await self._append([record for _, record in batch])
-        sent = [identifier for identifier, _ in batch]
-        await self._database.write(
-            lambda tx: (
-                tx.connection.execute(delete(audit_outbox).where(audit_outbox.c.id.in_(sent))).rowcount
-            ),
-            tenant=SYSTEM,
-        )
+        await self._deliver(batch)
         return True
+
+    async def _deliver(self, batch: _Batch) -> None:
+        """Append, then delete. A record that the ledger refuses for good is found by halving and set aside."""
+        identifiers = [identifier for identifier, _ in batch]
+        chosen = audit_outbox.c.id.in_(identifiers)
+        try:
+            await self._append([record for _, record in batch])
+        except Fault as fault:
+            if fault.reason not in _FOR_GOOD:
+                raise
+            if len(batch) > 1:
+                middle = len(batch) // 2
+                await self._deliver(batch[:middle])
+                await self._deliver(batch[middle:])
+                return
+            SET_ASIDE.inc()
+            _log.critical("the ledger refuses the audit record %s: %s", identifiers[0], fault)
+            await self._change(update(audit_outbox).where(chosen).values(state=REFUSED))
+        else:
+            await self._change(delete(audit_outbox).where(chosen))
+
+    async def _change(self, statement: Update | Delete) -> None:
+        await self._database.write(lambda tx: tx.connection.execute(statement).rowcount, tenant=SYSTEM)
 
 
 def _next(tx: Transaction) -> _Batch:

@@ -23,7 +23,7 @@ from services.runtime.settings import read_secret
 
 TOKEN_TYPE = "at+jwt"  # noqa: S105 - a media type (RFC 9068 2.1)
 NO_TENANT = "-"
-LIFETIME_SECONDS = 60
+LIFETIME_SECONDS = 300
 _KEPT = 4096
 
 

@@ -23,8 +23,8 @@ audit_outbox = Table(
 time-ordered, so one clustered tree serves appending, relaying in order and recovery: a second index would only cost
 writes on a table that is emptied as fast as it fills."""
 
-PENDING, READY = 0, 1
-"""``audit_outbox.state``: the call still runs, or the record is final."""
+PENDING, READY, REFUSED = 0, 1, 2
+"""``audit_outbox.state``: the call still runs; the record is final; the ledger refused it, and here it stays."""
 
 event_outbox = Table(
     "event_outbox",

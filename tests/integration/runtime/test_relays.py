@@ -10,8 +10,10 @@ import pytest
 from google.protobuf.wrappers_pb2 import StringValue
 from sqlalchemy import func, select
 
+from interceptors.faults import Fault
 from interceptors.ports import AuditEntry
 from polyphony.compliance.v1 import audit_record_pb2
+from polyphony.errors.v1 import reason_pb2
 from services.runtime import relay as relay_module
 from services.runtime.audit_relay import BATCH_BYTES, AuditRelay
 from services.runtime.audit_sink import DatabaseAuditSink
@@ -115,6 +117,29 @@ async def test_records_that_keep_coming_are_relayed_together(
     assert ledger.ids == sent
     assert len(ledger.batches) <= 12, "not one by one"
     await relay.stop()
+
+
+async def test_a_record_that_the_ledger_refuses_for_good_holds_up_no_other(
+    database: Database, sink: DatabaseAuditSink
+) -> None:
+    sent = await append(sink, 9)
+    poison = sent[4]
+    taken: list[str] = []
+
+    async def picky(records: Any) -> None:
+        ids = [audit_record_pb2.AuditRecord.FromString(record).id for record in records]
+        if poison in ids:
+            raise Fault(reason_pb2.REASON_REQUEST_INVALID, field="records")
+        taken.extend(ids)
+
+    relay = AuditRelay(database, sink, picky)
+    relay.start()
+    await until(lambda: len(taken) == 8)
+    later = await append(sink, 1)
+    await until(lambda: len(taken) == 9)
+    await relay.stop()
+    assert taken == [each for each in sent + later if each != poison]
+    assert await left(database) == 1, "it stays for somebody to look into"
 
 
 async def test_a_pending_record_is_not_sent(database: Database, sink: DatabaseAuditSink) -> None:
