@@ -134,9 +134,11 @@ class World:
 
 
 @asynccontextmanager
-async def serve(transport: str, ports: Ports | None = None) -> AsyncIterator[World]:
+async def serve(
+    transport: str, ports: Ports | None = None, servicer: Echo | None = None
+) -> AsyncIterator[World]:
     """The echo service over one transport."""
-    ports, servicer = ports or Ports(), Echo()
+    ports, servicer = ports or Ports(), servicer or Echo()
     road = build_road([ECHO], service="echo-0", digest_key=b"k" * 32, **vars(ports))
     async with AsyncExitStack() as stack:
         if transport == "memory":
