@@ -5,9 +5,10 @@
 """
 
 from interceptors.aio import chain
-from interceptors.call import Call, Identity, current_call
+from interceptors.call import Call, current_call
 from interceptors.contract import Contract, ContractError
 from interceptors.faults import Fault, FieldViolation, Precondition
+from interceptors.identity import Identity
 from interceptors.memory import MemoryTransport
 from interceptors.road import build_road
 

@@ -10,37 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 from google.protobuf.message import Message
 
+from interceptors.identity import ANONYMOUS, Identity
+
 if TYPE_CHECKING:
     from interceptors.contract import MethodContract
     from interceptors.faults import Fault
     from interceptors.ports import CommitParticipant, ConsentVerdict, Decision
 
-ANONYMOUS_TENANT = "-"
-
 DEADLINE_TOLERANCE_SECONDS = 0.01
 """By how much a caller's own timer may precede ours: a cancellation this close to the deadline is the deadline's."""
-
-
-@dataclass(frozen=True, slots=True)
-class Identity:
-    """Who calls. `user` is a user id, or `service:<name>` for a service that acts for nobody.
-
-    `actor` is the service that acts on the user's behalf (RFC 8693 `act.sub`), else empty.
-    `purpose` limits the call to one purpose when the credential itself names it.
-    `expires` is in seconds since the epoch.
-    """
-
-    credential: int
-    tenant: str
-    user: str
-    session: str = ""
-    roles: tuple[str, ...] = ()
-    actor: str = ""
-    purpose: str = ""
-    expires: float = 0.0
-
-
-ANONYMOUS = Identity(credential=1, tenant=ANONYMOUS_TENANT, user="")
 
 
 @dataclass(slots=True, eq=False)

@@ -10,16 +10,12 @@ import asyncio
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING
 
 import grpc
 from google.protobuf import any_pb2, duration_pb2, message
 from google.rpc import error_details_pb2, status_pb2
 
 from polyphony.errors.v1 import reason_pb2
-
-if TYPE_CHECKING:
-    from interceptors.call import Call
 
 ERROR_DOMAIN = "polyphony"
 
@@ -132,21 +128,6 @@ def fault_of(error: BaseException) -> Fault:
     if isinstance(error, TimeoutError):
         return Fault(reason_pb2.REASON_DEADLINE_EXCEEDED)
     return Fault(reason_pb2.REASON_INTERNAL, "The mesh failed; the incident id finds this in its log.")
-
-
-def outcome(call: Call, error: BaseException) -> Fault:
-    """The fault that stands for what ended `call`.
-
-    A cancellation is the caller's, or the deadline's, only where the call's own task was cancelled: where
-    a task that the handler waited for was cancelled instead, it is a failure of the mesh like any other.
-    """
-    if not isinstance(error, asyncio.CancelledError):
-        return fault_of(error)
-    if call.task is None or not call.task.cancelling():
-        return fault_of(RuntimeError("cancelled by nobody"))
-    if call.ended_by is not None:
-        return call.ended_by
-    return Fault(reason_pb2.REASON_DEADLINE_EXCEEDED) if call.overdue() else fault_of(error)
 
 
 def _fitting(violations: Sequence[FieldViolation]) -> Iterator[FieldViolation]:

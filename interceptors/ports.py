@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Protocol
 
-from interceptors.call import Identity
+from interceptors.identity import Identity
 
 
 class Authenticator(Protocol):

@@ -6,8 +6,9 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from interceptors.call import Call, Identity
+from interceptors.call import Call
 from interceptors.faults import Fault
+from interceptors.identity import Identity
 from interceptors.ports import Authorizer, ConsentLedger
 from polyphony.errors.v1 import reason_pb2
 from polyphony.policy.v1 import policy_pb2

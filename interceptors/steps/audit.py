@@ -13,7 +13,8 @@ from typing import Any
 
 from interceptors.call import Call
 from interceptors.contract import MethodContract
-from interceptors.faults import Fault, outcome
+from interceptors.faults import Fault
+from interceptors.outcome import outcome
 from interceptors.ports import AuditSink
 from interceptors.records import RecordEncoder
 from interceptors.step import Endpoint, Road

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import time
 
-from interceptors.call import Call, Identity
+from interceptors.call import Call
 from interceptors.contract import MethodContract
 from interceptors.faults import Fault
+from interceptors.identity import Identity
 from interceptors.step import Endpoint, Road
 from interceptors.steps.limits import AUTHORIZATION_METADATA
 from polyphony.errors.v1 import reason_pb2

@@ -7,7 +7,8 @@ import logging
 
 from interceptors.call import Call
 from interceptors.contract import MethodContract
-from interceptors.faults import Fault, outcome
+from interceptors.faults import Fault
+from interceptors.outcome import outcome
 from interceptors.step import Endpoint, Road
 from polyphony.errors.v1 import reason_pb2
 

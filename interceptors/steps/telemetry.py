@@ -14,8 +14,9 @@ from opentelemetry import propagate, trace
 
 from interceptors.call import Call
 from interceptors.contract import MethodContract
-from interceptors.faults import Fault, outcome
+from interceptors.faults import Fault
 from interceptors.metrics import CALLS
+from interceptors.outcome import outcome
 from interceptors.step import Endpoint, Road
 
 _SAMPLED = "-01"

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from interceptors.call import Call, Identity, current_call
+from interceptors.call import Call, current_call
+from interceptors.identity import Identity
 from polyphony.auth.v1 import auth_service_pb2 as pb
 from polyphony.auth.v1 import token_pb2, user_pb2
 from polyphony.auth.v1.auth_service_pb2_grpc import AuthServiceServicer

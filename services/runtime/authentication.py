@@ -7,8 +7,8 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
-from interceptors.call import Identity
 from interceptors.faults import Fault
+from interceptors.identity import Identity
 from polyphony.errors.v1 import reason_pb2
 from services.runtime.key_set import KeySet
 from services.runtime.tokens import TokenTerms, identity_of, invalid, key_id

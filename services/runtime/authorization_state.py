@@ -7,8 +7,8 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
 
-from interceptors.call import Identity
 from interceptors.faults import Fault
+from interceptors.identity import Identity
 from interceptors.ports import Decision
 from polyphony.auth.v1 import authorization_feed_service_pb2 as pb
 from polyphony.errors.v1 import reason_pb2

@@ -18,8 +18,8 @@ from typing import Any
 import jwt
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from interceptors.call import Identity
 from interceptors.faults import Fault
+from interceptors.identity import Identity
 from polyphony.errors.v1 import reason_pb2
 from polyphony.policy.v1 import policy_pb2
 from services.runtime.persistence.entities import SYSTEM

@@ -13,8 +13,9 @@ from sqlalchemy import create_engine, text
 
 import services.ai
 from cli.simulation import simulate
-from interceptors.call import Call, Identity, enter_call
+from interceptors.call import Call, enter_call
 from interceptors.faults import Fault
+from interceptors.identity import Identity
 from services.ai.adapters.model_repository import ModelRepository
 from services.ai.adapters.triton import Triton
 from services.ai.assembly import Assembly, assemble

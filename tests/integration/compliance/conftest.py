@@ -11,8 +11,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy import create_engine, text
 
 import services.compliance
-from interceptors.call import Call, Identity, enter_call
+from interceptors.call import Call, enter_call
 from interceptors.contract import Contract
+from interceptors.identity import Identity
 from polyphony.compliance.v1 import (
     audit_ledger_service_pb2,  # noqa: F401 - registers the service with the descriptor pool
     audit_service_pb2,  # noqa: F401

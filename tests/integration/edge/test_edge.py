@@ -244,7 +244,11 @@ def test_the_access_log_names_the_method_and_no_person(
     while edge.access_log.read_text().count("\n") < 3 and time.monotonic() < deadline:
         time.sleep(0.1)
     lines = [json.loads(line) for line in edge.access_log.read_text().splitlines()]
-    assert [line["method"] for line in lines] == ["polyphony.auth.v1.AuthService/WhoAmI", "unknown", "unknown"]
+    assert [line["method"] for line in lines] == [
+        "polyphony.auth.v1.AuthService/WhoAmI",
+        "unknown",
+        "unknown",
+    ]
     assert lines[0]["audit"].startswith("record-of-")
     assert "person" not in str(lines)
 

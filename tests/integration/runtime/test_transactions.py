@@ -12,8 +12,9 @@ from google.protobuf.wrappers_pb2 import StringValue
 from sqlalchemy import func, select
 from sqlalchemy.exc import IntegrityError
 
-from interceptors.call import Call, Identity, enter_call
+from interceptors.call import Call, enter_call
 from interceptors.faults import Fault
+from interceptors.identity import Identity
 from interceptors.ports import Replayed
 from polyphony.errors.v1 import reason_pb2
 from services.runtime.persistence import SYSTEM, Database, ScopeError, Transaction

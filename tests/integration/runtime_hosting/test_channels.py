@@ -12,9 +12,10 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from interceptors.call import Call, Identity, enter_call
+from interceptors.call import Call, enter_call
 from interceptors.contract import Contract
 from interceptors.faults import Fault, Precondition
+from interceptors.identity import Identity
 from polyphony.auth.v1 import auth_service_pb2  # noqa: F401 - registers the service's descriptor
 from polyphony.errors.v1 import reason_pb2
 from polyphony.policy.v1 import policy_pb2

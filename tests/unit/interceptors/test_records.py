@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from interceptors import Fault
-from interceptors.call import ANONYMOUS, Call
+from interceptors.call import Call
 from interceptors.contract import Contract
+from interceptors.identity import ANONYMOUS
 from interceptors.ports import ConsentState, ConsentVerdict, Decision
 from interceptors.records import RecordEncoder
 from polyphony.compliance.v1 import audit_record_pb2

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from interceptors.call import Identity
 from interceptors.faults import Fault
+from interceptors.identity import Identity
 from interceptors.ports import ConsentState
 from polyphony.auth.v1 import authorization_feed_service_pb2 as auth_pb
 from polyphony.compliance.v1 import consent_feed_service_pb2 as consent_pb
