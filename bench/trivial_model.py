@@ -13,12 +13,12 @@ import onnx
 from onnx import TensorProto, helper
 
 from cli.mesh.settings import MeshSettings
+from interceptors.ids import new_id
 from services.ai.adapters.model_repository import PREFIX
 from services.ai.adapters.sql import SqlStorage
 from services.ai.model import CHAMPION, Artefact, TrainingData, Version, VersionName
 from services.ai.ports import Stores
 from services.ai.training import Quality, Tensor
-from services.runtime.ids import new_id
 from services.runtime.keyring import Keyring
 from services.runtime.persistence import Database
 

@@ -7,6 +7,7 @@ import logging
 from dataclasses import dataclass
 
 from interceptors.faults import Fault
+from interceptors.ids import new_id
 from services.ai.adapters.sql import SqlStorage
 from services.ai.changes import Changes
 from services.ai.pointers import Pointers
@@ -19,7 +20,6 @@ from services.ai.usecases.recommend import Recommend
 from services.ai.usecases.registry import GetModel, ListModels, SetAlias
 from services.ai.usecases.run_training import RunTraining
 from services.ai.usecases.trainings import CancelTraining, GetTraining, StartTraining
-from services.runtime.ids import new_id
 from services.runtime.persistence import Database
 
 _log = logging.getLogger(__name__)

@@ -10,6 +10,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from interceptors.call import current_call
 from interceptors.faults import Fault
+from interceptors.ids import id_time
 from polyphony.compliance.v1 import audit_service_pb2 as pb
 from polyphony.compliance.v1 import record_pb2
 from polyphony.compliance.v1.audit_service_pb2_grpc import AuditServiceServicer
@@ -18,7 +19,6 @@ from services.compliance.adapters.checkpoint_file import SignedCheckpoint
 from services.compliance.ledger import Found, Ledger
 from services.compliance.merkle import ProofError
 from services.compliance.signing import CheckpointSigning, LogBroken
-from services.runtime.ids import id_time
 
 DEFAULT_PAGE_SIZE = 50
 RELAY_SECONDS = 5.0

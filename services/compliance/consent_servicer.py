@@ -12,6 +12,7 @@ from sqlalchemy.orm import aliased
 
 from interceptors.call import current_call
 from interceptors.faults import Fault, Precondition
+from interceptors.ids import new_id
 from interceptors.ports import Replayed
 from polyphony.compliance.v1 import consent_pb2
 from polyphony.compliance.v1 import consent_service_pb2 as pb
@@ -33,7 +34,6 @@ from services.compliance.model import (
 from services.compliance.purpose_ids import purpose_id, purpose_number
 from services.compliance.usecases.decide import grant, withdraw
 from services.runtime.feeds import Feed, NotAcknowledged
-from services.runtime.ids import new_id
 from services.runtime.persistence import Database, Page, Transaction
 
 STATES = {

@@ -46,6 +46,6 @@ authorization=lambda requests: servicer.SyncAuthorization(requests, None), keys=
 
 Modules: `settings`, `tuning`, `member`, `hosting` (`Service`), `lifecycle` (running and draining), `health`,
 `reflection`, `logs`, `telemetry`, `metrics`, `service_identity`, `channels`, `feeds`, `tokens` and `authentication`,
-`authorization`, `consents`, `limits`; and, for data, `persistence`, `keyring`, `events`, `audit_*`, `ids`,
+`authorization`, `consents`, `limits`; and, for data, `persistence`, `keyring`, `events`, `audit_*`,
 `idempotency`.
 '''

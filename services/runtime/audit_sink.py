@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from sqlalchemy import select, update
 
+from interceptors.ids import new_id
 from interceptors.ports import AuditEntry
 from polyphony.compliance.v1 import audit_record_pb2
 from services.runtime.audit_writer import AuditWriter, upsert
-from services.runtime.ids import new_id
 from services.runtime.persistence import SYSTEM, Database, Transaction
 from services.runtime.persistence.tables import PENDING, READY, audit_outbox
 

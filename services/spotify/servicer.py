@@ -10,10 +10,10 @@ from typing import Any
 import google_crc32c
 
 from interceptors.faults import Fault
+from interceptors.ids import new_id
 from polyphony.errors.v1 import reason_pb2
 from polyphony.spotify.v1 import user_data_service_pb2 as pb
 from polyphony.spotify.v1.user_data_service_pb2_grpc import UserDataServiceServicer
-from services.runtime.ids import new_id
 from services.spotify.messages import (
     history_message,
     import_message,

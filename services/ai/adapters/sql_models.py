@@ -9,6 +9,7 @@ import msgspec
 from sqlalchemy import delete, select, update
 
 from interceptors.faults import Fault
+from interceptors.ids import new_id
 from polyphony.errors.v1 import reason_pb2
 from services.ai.adapters.tables import (
     AliasChangeRow,
@@ -28,7 +29,6 @@ from services.ai.model import (
 )
 from services.ai.ports import ModelPage
 from services.ai.training import Quality, Tensor
-from services.runtime.ids import new_id
 from services.runtime.persistence import Transaction
 
 MOST_VERSIONS = 100

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from interceptors.ids import new_id
 from polyphony.ai.v1 import operation_pb2
 from polyphony.ai.v1 import training_service_pb2 as pb
 from polyphony.ai.v1.training_service_pb2_grpc import TrainingServiceServicer
@@ -11,7 +12,6 @@ from services.ai.model import Training
 from services.ai.ports import Stores
 from services.ai.servicers.calls import identifier, owner, set_time, this_call
 from services.ai.usecases.trainings import CancelTraining, GetTraining, StartTraining
-from services.runtime.ids import new_id
 
 
 class TrainingService(TrainingServiceServicer):

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from interceptors.ids import new_id
 from services.auth.model.access_token import claims_for
 from services.auth.model.account import User
 from services.auth.model.refresh_token import RefreshToken, RefreshTokenCodec
 from services.auth.model.session import Session
 from services.auth.ports import AccessTokenSigner
 from services.auth.usecases.key_set import KeySet
-from services.runtime.ids import new_id
 
 
 @dataclass(frozen=True, slots=True, repr=False)

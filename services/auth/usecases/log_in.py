@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from interceptors.faults import Fault
+from interceptors.ids import new_id
 from polyphony.errors.v1 import reason_pb2
 from services.auth.model.account import User
 from services.auth.model.address_index import AddressIndex
@@ -14,7 +15,6 @@ from services.auth.model.refresh_token import RefreshToken, RefreshTokenCodec
 from services.auth.model.session import Session, SessionTerms
 from services.auth.ports import ANYWHERE, NOBODY, Credentials, PasswordHasher, Storage, Stores
 from services.auth.usecases.issue_tokens import TokenIssuer, Tokens
-from services.runtime.ids import new_id
 
 R = TypeVar("R")
 

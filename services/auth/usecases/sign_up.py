@@ -6,12 +6,12 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from interceptors.faults import Fault
+from interceptors.ids import new_id
 from polyphony.errors.v1 import reason_pb2
 from services.auth.model.account import FOUNDER_ROLES, Tenant, User
 from services.auth.model.address_index import AddressIndex
 from services.auth.model.password_policy import PasswordPolicy
 from services.auth.ports import PasswordHasher, Storage, Stores
-from services.runtime.ids import new_id
 
 R = TypeVar("R")
 

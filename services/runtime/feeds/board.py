@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import delete, insert, select, update
 
-from services.runtime.ids import new_id
+from interceptors.ids import new_id
 from services.runtime.persistence import SYSTEM, Database, Transaction
 from services.runtime.persistence.tables import feed_workers as table
 

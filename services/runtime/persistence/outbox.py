@@ -8,7 +8,7 @@ from google.protobuf.json_format import MessageToJson
 from google.protobuf.message import Message
 from sqlalchemy import Connection, insert
 
-from services.runtime.ids import new_id
+from interceptors.ids import new_id
 from services.runtime.persistence.tables import event_outbox
 
 

@@ -16,6 +16,7 @@ from cli.simulation import simulate
 from interceptors.call import Call, enter_call
 from interceptors.faults import Fault
 from interceptors.identity import Identity
+from interceptors.ids import new_id
 from services.ai.adapters.model_repository import ModelRepository
 from services.ai.adapters.triton import Triton
 from services.ai.assembly import Assembly, assemble
@@ -24,7 +25,6 @@ from services.ai.ports import Stores
 from services.ai.settings import Settings
 from services.ai.training import Play, Track
 from services.ai.usecases.run_training import RunTraining
-from services.runtime.ids import new_id
 from services.runtime.keyring import Keyring
 from services.runtime.persistence import Database
 from tests.fixtures.postgres import postgres_url  # noqa: F401 - a fixture

@@ -14,6 +14,7 @@ import services.compliance
 from interceptors.call import Call, enter_call
 from interceptors.contract import Contract
 from interceptors.identity import Identity
+from interceptors.ids import new_id
 from polyphony.compliance.v1 import (
     audit_ledger_service_pb2,  # noqa: F401 - registers the service with the descriptor pool
     audit_service_pb2,  # noqa: F401
@@ -25,7 +26,6 @@ from services.compliance.adapters.checkpoint_file import CheckpointFile
 from services.compliance.checkpoint import VerifierKey
 from services.compliance.ledger import Ledger
 from services.compliance.signing import CheckpointSigning, origin_of
-from services.runtime.ids import new_id
 from services.runtime.keyring import Keyring
 from services.runtime.persistence import Database
 from tests.fixtures.postgres import postgres_url

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from interceptors.faults import Fault
+from interceptors.ids import new_id
 from polyphony.compliance.v1 import audit_service_pb2 as pb
 from polyphony.compliance.v1.audit_record_pb2 import AuditRecord, LedgerLeaf
 from polyphony.errors.v1 import reason_pb2
@@ -16,7 +17,6 @@ from services.compliance.audit_servicer import AuditService
 from services.compliance.ledger import Ledger
 from services.compliance.receipts import InclusionProof, verify_growth, verify_receipt
 from services.compliance.signing import CheckpointSigning
-from services.runtime.ids import new_id
 from services.runtime.persistence import Database
 from tests.integration.compliance.conftest import call_as, encoded, record
 from tests.integration.compliance.test_tampering import tamper

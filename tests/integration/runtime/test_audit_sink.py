@@ -15,12 +15,12 @@ import pytest
 from sqlalchemy import select
 
 from interceptors.faults import Fault
+from interceptors.ids import new_id
 from interceptors.ports import AuditEntry
 from polyphony.compliance.v1 import audit_record_pb2
 from polyphony.errors.v1 import reason_pb2
 from services.runtime import audit_writer
 from services.runtime.audit_sink import DatabaseAuditSink
-from services.runtime.ids import new_id
 from services.runtime.persistence import SYSTEM, Database
 from services.runtime.persistence.tables import PENDING, READY, audit_outbox
 from tests.fixtures.shelf import Disc
@@ -230,7 +230,7 @@ from interceptors.ports import AuditEntry
 from polyphony.compliance.v1 import audit_record_pb2
 from services.runtime import audit_writer
 from services.runtime.audit_sink import DatabaseAuditSink
-from services.runtime.ids import new_id
+from interceptors.ids import new_id
 from services.runtime.persistence import Database
 
 def entry(identifier):

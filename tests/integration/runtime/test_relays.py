@@ -11,13 +11,13 @@ from google.protobuf.wrappers_pb2 import StringValue
 from sqlalchemy import func, select
 
 from interceptors.faults import Fault
+from interceptors.ids import new_id
 from interceptors.ports import AuditEntry
 from polyphony.compliance.v1 import audit_record_pb2
 from polyphony.errors.v1 import reason_pb2
 from services.runtime import relay as relay_module
 from services.runtime.audit_relay import BATCH_BYTES, AuditRelay
 from services.runtime.audit_sink import DatabaseAuditSink
-from services.runtime.ids import new_id
 from services.runtime.persistence import SYSTEM, Database
 from services.runtime.persistence.tables import audit_outbox, event_outbox
 

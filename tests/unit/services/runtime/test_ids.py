@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from services.runtime.ids import id_time, new_id
+from interceptors.ids import id_time, new_id
 
 
 def test_an_id_is_a_uuid_of_version_7() -> None:
