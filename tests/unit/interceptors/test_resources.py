@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from interceptors.resources import Binding
+from polyphony.spotify.v1 import user_data_service_pb2 as spotify
 
 SEGMENT = st.from_regex(r"[a-z0-9][a-z0-9-]{0,63}", fullmatch=True)
 IMPORTS = Binding("polyphony/Import", "name", ("users/{user}/imports/{import}", "users/{user}/files/{file}"))
@@ -54,3 +55,25 @@ def test_a_pattern_with_dots_or_brackets_is_taken_literally():
     binding = Binding("t", "name", ("users/{user}/a.b",))
     assert binding.owner("users/x/a.b") == "x"
     assert binding.owner("users/x/aXb") is None
+
+
+def test_a_name_in_a_part_of_the_stream_is_there_only_where_that_part_is():
+    """An import names its person in the header; the chunks after it name nobody."""
+    binding = Binding("polyphony/User", "header.parent", ("users/{user}",))
+    header = spotify.ImportHistoryRequest(header=spotify.ImportHeader(parent="users/a"))
+    chunk = spotify.ImportHistoryRequest(chunk=spotify.ImportChunk(data=b"x"))
+    assert (binding.present(header), binding.present(chunk)) == (True, False)
+    assert binding.present(spotify.ImportHistoryRequest(header=spotify.ImportHeader()))
+    assert USERS.present(spotify.ListPlaysRequest())
+
+
+def test_a_binding_that_does_not_fit_its_request_says_why():
+    request = spotify.ImportHistoryRequest.DESCRIPTOR
+    assert Binding("t", "header.parent", ("users/{user}",)).problem(request) is None
+    for field in ("parent", "header.nothing", "header.parent.more"):
+        problem = Binding("t", field, ("users/{user}",)).problem(request)
+        assert problem == f"binds the field {field!r}, which its request does not have"
+    for field in ("header.size_bytes", "header"):
+        problem = Binding("t", field, ("users/{user}",)).problem(request)
+        assert problem == f"binds the field {field!r}, which is no string"
+    assert "does not begin with" in str(Binding("t", "header.parent", ()).problem(request))

@@ -22,7 +22,9 @@ async def test_an_unknown_token_is_verified(world, pb):
     assert world.record.actor == "u1"
 
 
-@pytest.mark.parametrize("header", ["Basic Z29vZA==", "good", "Bearer", "Bearer bad", "bearer  "])
+@pytest.mark.parametrize(
+    "header", ["Basic Z29vZA==", "Digest good", "good", "Bearer", "Bearer bad", "bearer  "]
+)
 async def test_what_is_no_valid_bearer_token_is_refused(world, pb, header):
     request = pb.EchoRequest(parent="users/me", text="p")
     outcome = await world.call("Echo", request, token=None, authorization=header)
