@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from bench.h2load import Load, fetch, frame
+from bench.h2load import Load, fetch, frame, program
 from bench.live_mesh import LiveMesh, live_mesh
 from bench.processes import WorkMeter
 from bench.report import Report, median
@@ -52,7 +52,8 @@ Results = dict[int, dict[str, list[Hop]]]
 
 
 def run() -> None:
-    """Measure and publish."""
+    """Measure and publish. Raises MissingTool."""
+    program()
     results: Results = defaultdict(lambda: defaultdict(list))
     with live_mesh() as mesh, mesh.listener() as person:
         ways = _ways(mesh, person)

@@ -28,6 +28,14 @@ class Load:
     answer_bytes: float
 
 
+def program() -> str:
+    """Where h2load is. Raises MissingTool."""
+    found = shutil.which("h2load")
+    if found is None:
+        raise MissingTool("h2load is not installed (Debian: nghttp2-client; Homebrew: nghttp2)")
+    return found
+
+
 def load(
     target: str,
     body: bytes,
@@ -94,13 +102,10 @@ def _run(
     streams: int,
     core: int | None,
 ) -> Load:
-    program = shutil.which("h2load")
-    if program is None:
-        raise MissingTool("h2load is missing: install Debian's package nghttp2-client")
     with tempfile.TemporaryDirectory() as folder:
         request, log = Path(folder, "request"), Path(folder, "log")
         command = [] if core is None else ["taskset", "-c", str(core)]
-        command += [program, "-n", str(calls), "-c", str(connections), "-m", str(streams)]
+        command += [program(), "-n", str(calls), "-c", str(connections), "-m", str(streams)]
         command += [f"--log-file={log}"]
         if body:
             request.write_bytes(body)

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from bench.echo_road import access_token
-from bench.h2load import Load, load
+from bench.h2load import Load, load, program
 from bench.report import Report, median
 from tests.fixtures.echo import echo_modules
 
@@ -24,7 +24,8 @@ CALLS = 20_000
 
 
 def run() -> None:
-    """Measure and publish."""
+    """Measure and publish. Raises MissingTool."""
+    program()
     pb, _ = echo_modules()
     body = pb.EchoRequest(parent="users/me", text="x" * 80).SerializeToString()
     metadata = {"authorization": f"Bearer {access_token()}"}

@@ -18,7 +18,7 @@ import tritonclient.grpc.aio as tritonclient
 from tritonclient.grpc import service_pb2
 
 from bench import trivial_model
-from bench.h2load import Load, load
+from bench.h2load import Load, load, program
 from bench.live_mesh import LiveMesh, live_mesh
 from bench.processes import WorkMeter
 from bench.report import Report, median, percentile
@@ -62,7 +62,8 @@ class _Targets:
 
 
 def run() -> None:
-    """Measure and publish."""
+    """Measure and publish. Raises MissingTool."""
+    program()
     results: Results = defaultdict(lambda: defaultdict(list))
     with (
         live_mesh() as mesh,
