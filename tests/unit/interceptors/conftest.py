@@ -14,6 +14,7 @@ import pytest
 
 from interceptors import Fault, build_road, current_call
 from interceptors.aio import RoadInterceptor
+from interceptors.step import Road
 from polyphony.errors.v1 import reason_pb2
 from tests.fixtures.callers import AioCaller, MemoryCaller, Outcome, Requests
 from tests.fixtures.echo import echo_modules
@@ -101,6 +102,7 @@ class World:
     servicer: Echo
     caller: Any
     transport: str
+    road: Road
 
     async def call(
         self,
@@ -151,7 +153,7 @@ async def serve(
             stack.push_async_callback(server.stop, None)
             channel = await stack.enter_async_context(grpc.aio.insecure_channel(f"127.0.0.1:{port}"))
             caller = AioCaller(channel, road.contract)
-        yield World(ports, servicer, caller, transport)
+        yield World(ports, servicer, caller, transport, road)
 
 
 @pytest.fixture(params=TRANSPORTS)

@@ -195,3 +195,15 @@ async def test_one_person_cannot_hold_every_place(world, pb, method, monkeypatch
     await again.begun()
     again.task.cancel()
     await world.settled()
+
+
+@OPEN
+async def test_a_stream_that_ended_is_watched_no_more(world, pb, method):
+    for text in ("a", "boom", "abort"):
+        await world.call(method, pb.EchoRequest(parent="users/me", text=text, count=1))
+    stream = Opened(world, pb, method)
+    await stream.begun()
+    assert len(world.road.streams) == 1
+    stream.task.cancel()
+    await world.settled()
+    assert len(world.road.streams) == 0
