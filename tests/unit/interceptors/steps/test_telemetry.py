@@ -7,6 +7,12 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from prometheus_client import REGISTRY
 
+from interceptors import build_road
+from tests.fixtures.callers import MemoryCaller
+from tests.fixtures.ports import Ports
+from tests.unit.interceptors.conftest import ECHO as SERVICE
+from tests.unit.interceptors.conftest import Echo as Servicer
+
 ECHO = "echo.v1.EchoService/Echo"
 
 
@@ -77,6 +83,7 @@ async def test_the_span_of_a_failure_says_why(world, pb, spans):
     await world.call("Echo", pb.EchoRequest(parent="users/me", text="boom"), traceparent=parent)
     (span,) = spans.get_finished_spans()
     assert span.attributes["error.type"] == "INTERNAL"
+    assert span.attributes["rpc.response.status_code"] == "INTERNAL"
     assert span.status.status_code is trace.StatusCode.ERROR
     assert "s3cret" not in span.to_json()
 
@@ -93,3 +100,16 @@ async def test_a_parent_travels_on_as_it_came(world, pb):
     parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00"
     await world.call("Echo", pb.EchoRequest(parent="users/me", text="p"), traceparent=parent)
     assert world.servicer.trace_parents == [parent]
+
+
+@pytest.mark.parametrize(
+    ("ratio", "parent", "traced"), [(1.0, "", 1), (0.0, "", 0), (1.0, "-00", 0), (0.0, "-01", 1)]
+)
+async def test_a_parent_decides_and_without_one_the_ratio_does(pb, spans, ratio, parent, traced):
+    spans.clear()
+    caller = MemoryCaller(build_road([SERVICE], trace_ratio=ratio, **vars(Ports())), Servicer())
+    metadata = {"authorization": "Bearer good"}
+    if parent:
+        metadata["traceparent"] = f"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331{parent}"
+    await caller.call(f"/{ECHO}", pb.EchoRequest(parent="users/me", text="p"), metadata)
+    assert len(spans.get_finished_spans()) == traced
