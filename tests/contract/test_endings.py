@@ -86,4 +86,5 @@ async def test_a_deadline_that_passes(mesh, method):
     assert outcome.code == "DEADLINE_EXCEEDED"
     record = await recorded(mesh, method, parent)
     if record is not None:
-        assert record.reason in ("DEADLINE_EXCEEDED", "")
+        # A caller whose words were long on the way gives up before our clock says so: that looks like leaving.
+        assert record.reason in ("DEADLINE_EXCEEDED", "CANCELLED", "")
