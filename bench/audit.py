@@ -15,6 +15,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 from bench.report import Report, median, percentile
+from bench.rounds import rounds
 from interceptors.ids import new_id
 from interceptors.ports import AuditEntry
 from polyphony.compliance.v1.audit_record_pb2 import AuditRecord
@@ -35,7 +36,7 @@ _INSERT = "INSERT INTO audit_outbox (id, tenant, state, owner, record) VALUES (?
 def run() -> None:
     """Measure and publish."""
     sink, group, lone = [], [], []
-    for _ in range(ROUNDS):
+    for _ in rounds(ROUNDS):
         entries = [entry() for _ in range(RECORDS)]
         sink.append(through_sink(entries))
         group.append(raw(entries, CALLERS))
@@ -57,13 +58,13 @@ def report(sink: list[Measured], group: list[Measured], lone: list[Measured], si
         ["writer", "records/s", "of raw group", "p50 ms", "p99 ms"],
     )
     base = median([rate for rate, _ in group])
-    for name, rounds in (
+    for name, measured in (
         (f"DatabaseAuditSink, {CALLERS} callers", sink),
         (f"raw sqlite3, groups of {CALLERS}", group),
         ("raw sqlite3, one commit per record", lone),
     ):
-        rate = median([each for each, _ in rounds])
-        waits = [median([percentile(found, share) for _, found in rounds]) * 1_000 for share in (0.5, 0.99)]
+        rate = median([each for each, _ in measured])
+        waits = [median([percentile(found, share) for _, found in measured]) * 1_000 for share in (0.5, 0.99)]
         table.add(name, f"{rate:,.0f}", f"{rate / base:.2f}", *(f"{wait:.2f}" for wait in waits))
     reached = median([rate for rate, _ in sink]) / base
     table.notes.append(f"Goal: {GOAL} of raw group commit; {'met' if reached >= GOAL else 'missed'}.")

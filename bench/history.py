@@ -23,6 +23,7 @@ from bench.history_process import Found, Imported
 from bench.live_mesh import LiveMesh, live_mesh
 from bench.processes import PeakMemory, core_seconds
 from bench.report import Report, median
+from bench.rounds import rounds
 from cli.demo.account import Listener
 from cli.demo.upload import upload
 from cli.simulation import write_archive
@@ -52,7 +53,7 @@ def run() -> None:
             ROAD: partial(through, mesh, mesh.service("spotify")),
             EDGE: partial(through, mesh, mesh.edge),
         }
-        for _ in range(ROUNDS):
+        for _ in rounds(ROUNDS):
             for plays, file in files.items():
                 found, bare = alone_and_bare(file)
                 results[ALONE][plays].append(found.importing)
@@ -65,12 +66,13 @@ def run() -> None:
 
 def report(results: Results) -> Report:
     """The report of the rounds."""
+    done = len(results[BARE][SIZES[1]])
     small, large = SIZES
     table = Report(
         "history",
         "Importing a history against a bare executemany of its rows",
         f"{large:,} simulated plays in a ZIP of JSON into SQLite (WAL, synchronous=FULL), transactions of"
-        f" {BATCH_ELEMENTS:,} plays; medians of {ROUNDS} interleaved rounds. Memory: by how much the"
+        f" {BATCH_ELEMENTS:,} plays; medians of {done} interleaved rounds. Memory: by how much the"
         " process that imports was larger at its peak than before.",
         ["way", "plays/s", "of bare", "core µs/play", f"peak at {small:,}", f"peak at {large:,}"],
     )

@@ -22,6 +22,7 @@ from bench.h2load import Load, load, program
 from bench.live_mesh import LiveMesh, live_mesh
 from bench.processes import WorkMeter
 from bench.report import Report, median, percentile
+from bench.rounds import rounds
 from cli.mesh.triton import KEY_HEADER
 from polyphony.ai.v1 import inference_service_pb2 as pb
 from polyphony.ai.v1.inference_service_pb2_grpc import InferenceServiceStub
@@ -75,7 +76,7 @@ def run() -> None:
         targets = _targets(mesh, *named, dict(person.metadata))
         _check(targets)
         meters = [WorkMeter(mesh.pids()[name]) for name in ("ai", "triton")]
-        for _ in range(ROUNDS):
+        for _ in rounds(ROUNDS):
             for concurrency, calls in CALLS.items():
                 found = results[concurrency]
                 for name, way in ((CLIENT, _client), (DIRECT, _direct), (SERVICE, _service)):
@@ -89,10 +90,11 @@ def run() -> None:
 
 def report(results: Results) -> Report:
     """The report of the rounds."""
+    done = len(next(iter(results.values()))[DIRECT])
     table = Report(
         "triton",
         "Inference through the ai service against Triton asked directly",
-        f"A model that adds {len(VALUES)} numbers to themselves, one instance; medians of {ROUNDS} interleaved rounds."
+        f"A model that adds {len(VALUES)} numbers to themselves, one instance; medians of {done} interleaved rounds."
         " Ratio and added p50 are against h2load straight to Triton; core is a core's time that a call takes there.",
         [
             "way",
@@ -109,9 +111,9 @@ def report(results: Results) -> Report:
     for concurrency, ways in results.items():
         base_rate = median([found.load.per_second for found in ways[DIRECT]])
         base_p50 = median([found.load.p50 for found in ways[DIRECT]])
-        for way, rounds in ways.items():
-            rate = median([found.load.per_second for found in rounds])
-            p50, p99 = (median([getattr(found.load, name) for found in rounds]) for name in ("p50", "p99"))
+        for way, asked in ways.items():
+            rate = median([found.load.per_second for found in asked])
+            p50, p99 = (median([getattr(found.load, name) for found in asked]) for name in ("p50", "p99"))
             table.add(
                 way,
                 concurrency,
@@ -120,8 +122,8 @@ def report(results: Results) -> Report:
                 f"{p50:.2f}",
                 f"{p50 - base_p50:+.2f}",
                 f"{p99:.2f}",
-                f"{median([found.service for found in rounds]):,.0f}",
-                f"{median([found.triton for found in rounds]):,.0f}",
+                f"{median([found.service for found in asked]):,.0f}",
+                f"{median([found.triton for found in asked]):,.0f}",
             )
     most = max(results)
     ai, triton = (
