@@ -246,7 +246,7 @@ class _Attempts(Generic[T]):
             session.commit()
             self.committed = True
             self.callbacks = tx.callbacks
-            shredded = "keys" in tx.__dict__ and bool(tx.keys.shredded)
+            shredded = tx.shredded
         if shredded:
             self._database.leave_no_trace()
         return result

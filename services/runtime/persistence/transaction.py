@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
-from functools import cached_property
 from typing import Any, TypeVar
 
 from google.protobuf.message import Message
@@ -41,18 +40,31 @@ class Transaction:
         self._keyring = keyring
         self._tokens = tokens
         self.callbacks: list[Callable[[], object]] = []
+        # Not `cached_property`: until Python 3.12 it holds one lock for all transactions of the process meanwhile, and
+        # the first use of a connection may wait long for another writer.
+        self._connection: Connection | None = None
+        self._keys: SubjectKeys | None = None
 
-    @cached_property
+    @property
     def connection(self) -> Connection:
         """The transaction's connection, without tenant criterion: for the runtime's own tables."""
-        return self.session.connection()
+        if self._connection is None:
+            self._connection = self.session.connection()
+        return self._connection
 
-    @cached_property
+    @property
     def keys(self) -> SubjectKeys:
         """The data keys of this tenant's people; raises ``RuntimeError`` for a database without a keyring."""
-        if self._keyring is None:
-            raise RuntimeError("this database was opened without a keyring")
-        return SubjectKeys(self._keyring, self.connection, self.tenant, self.now)
+        if self._keys is None:
+            if self._keyring is None:
+                raise RuntimeError("this database was opened without a keyring")
+            self._keys = SubjectKeys(self._keyring, self.connection, self.tenant, self.now)
+        return self._keys
+
+    @property
+    def shredded(self) -> bool:
+        """Whether it destroyed somebody's data key."""
+        return self._keys is not None and bool(self._keys.shredded)
 
     def find(self, entity: type[E], key: Any, *, include_deleted: bool = False) -> E | None:
         """Load a row by primary key, or ``None`` where this tenant has none (or a deleted one)."""
