@@ -83,6 +83,9 @@ def in_flight(method: MethodContract) -> float:
 
 async def begun(method: MethodContract, before: float) -> None:
     """Wait until one call more than `before` is being answered."""
+    if method.credentials == {SERVICE}:
+        await asyncio.sleep(0.15)  # the mesh calls it, too: another call may end while this one begins
+        return
     async with asyncio.timeout(5):
         while in_flight(method) <= before:  # noqa: ASYNC110 - the server does not say when it begins
             await asyncio.sleep(0.005)
