@@ -58,3 +58,16 @@ async def test_every_message_of_a_stream_is_measured(world, pb):
     outcome = await world.call("Chat", sent)
     assert outcome.verdict == ("RESOURCE_EXHAUSTED", "REQUEST_TOO_LARGE")
     assert [response.text for response in outcome.responses] == ["a"]
+
+
+async def test_a_caller_is_where_the_edge_saw_it_and_else_where_the_transport_did(world, pb):
+    """A client may write what it likes into the header; the edge appends what it saw."""
+    request = pb.EchoRequest(text="p")
+    await world.call("Ping", request, x_forwarded_for="10.9.9.9, 203.0.113.7")
+    await world.call("Ping", request, x_forwarded_for="203.0.113.8 ")
+    await world.call("Ping", request)
+    await world.call("Ping", request, x_forwarded_for="203.0.113.9,")
+    first, second, *others = world.ports.limiter.origins
+    assert (first, second) == ("203.0.113.7", "203.0.113.8")
+    peer = "ipv4:127.0.0.1:" if world.transport == "grpc.aio" else "memory"
+    assert all(origin.startswith(peer) for origin in others)
